@@ -1,0 +1,116 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// A collector writes what many goroutines hand it in batches: whatever has piled
+// up while the batch before was being written goes together. When idle a batch
+// has one item, so nothing waits for company.
+type collector[T any] struct {
+	in    chan handed[T]
+	max   int
+	write func(context.Context, []T) error
+}
+
+type handed[T any] struct {
+	item T
+	done chan error
+}
+
+func newCollector[T any](max int, write func(context.Context, []T) error) *collector[T] {
+	return &collector[T]{in: make(chan handed[T], max), max: max, write: write}
+}
+
+// put returns when the item is written, or with the error that ended it.
+func (c *collector[T]) put(ctx context.Context, item T) error {
+	h := handed[T]{item: item, done: make(chan error, 1)}
+	select {
+	case c.in <- h:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-h.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run writes until ctx ends.
+func (c *collector[T]) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case first := <-c.in:
+			c.flush(ctx, first)
+		}
+	}
+}
+
+func (c *collector[T]) flush(ctx context.Context, first handed[T]) {
+	batch := []handed[T]{first}
+	for more := true; more && len(batch) < c.max; {
+		select {
+		case h := <-c.in:
+			batch = append(batch, h)
+		default:
+			more = false
+		}
+	}
+	items := make([]T, len(batch))
+	for i, h := range batch {
+		items[i] = h.item
+	}
+	err := c.write(ctx, items)
+	for _, h := range batch {
+		h.done <- err
+	}
+}
+
+// writeAll writes a batch until it is written: a row that the store will never
+// take is found by halving and handed to bad, anything else is tried again until
+// ctx ends.
+func writeAll[T any](ctx context.Context, part string, h *Health, batch []T,
+	write func(context.Context, []T) error, bad func(context.Context, T, error) error) error {
+	for failures := 1; ; failures++ {
+		err := write(ctx, batch)
+		if errors.Is(err, ErrUnstorable) {
+			if len(batch) == 1 {
+				return bad(ctx, batch[0], err)
+			}
+			half := len(batch) / 2
+			if err := writeAll(ctx, part, h, batch[:half], write, bad); err != nil {
+				return err
+			}
+			batch, failures = batch[half:], 0
+			continue
+		}
+		h.Report(part, err)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		Bell(nil).wait(ctx, expDelay(pauseMin, pauseMax, failures))
+	}
+}
+
+// inParallel runs do for every item, at most limit at a time, and waits for all.
+func inParallel[T any](items []T, limit int, do func(T)) {
+	slots := make(chan struct{}, limit)
+	var wg sync.WaitGroup
+	for _, item := range items {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			do(item)
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,148 @@
+package provision
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Creator claims due requests, calls the cloud once for each and records what
+// came of it.
+type Creator struct {
+	Cloud        InstanceCreator
+	Store        CreateStore
+	Sealer       Sealer
+	Policy       Policy
+	Served       Served
+	Worker       string // who claims
+	Installation string // the value of the tag provision-by
+	Dialect      Dialect
+	Concurrency  int // calls at a time
+	Health       *Health
+	Log          *slog.Logger
+	// Due rings when requests may be due; Recorded is rung when outcomes are
+	// in the database.
+	Due      Bell
+	Recorded []Bell
+}
+
+// Run creates until ctx ends; then it takes no more, and finishes what is in
+// flight while work lasts.
+func (c *Creator) Run(ctx, work context.Context) {
+	outcomes := newCollector(c.Concurrency, c.record)
+	recording, stop := context.WithCancel(work)
+	var recorder, calls sync.WaitGroup
+	recorder.Go(func() { outcomes.run(recording) })
+
+	slots := make(chan struct{}, c.Concurrency)
+	repeat(ctx, "creator", c.Health, c.Due, func(ctx context.Context) (bool, error) {
+		free, ok := c.takeSlots(ctx, slots)
+		if !ok {
+			return false, nil
+		}
+		started := time.Now()
+		claims, err := c.Store.ClaimCreates(work, ClaimQuery{Served: c.Served, Worker: c.Worker,
+			Limit: free, Lease: c.Policy.Lease, Settle: c.Policy.settle()})
+		for range free - len(claims) {
+			<-slots
+		}
+		for _, claim := range claims {
+			calls.Go(func() {
+				defer func() { <-slots; c.Due.Ring() }()
+				result := c.create(ctx, work, claim, started.Add(c.Policy.CallTimeout))
+				if err := outcomes.put(work, result); err != nil {
+					c.Log.Warn("an outcome could not be recorded before the worker stopped; the request is looked for when its lease ends",
+						"request", claim.RequestID, "attempt", claim.Attempt, "outcome", result.Outcome)
+				}
+			})
+		}
+		return len(claims) == free, err
+	})
+	calls.Wait()
+	stop()
+	recorder.Wait()
+}
+
+// takeSlots waits for a free slot and takes all that are free.
+func (c *Creator) takeSlots(ctx context.Context, slots chan struct{}) (int, bool) {
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		return 0, false
+	}
+	for n := 1; ; n++ {
+		select {
+		case slots <- struct{}{}:
+		default:
+			return n, true
+		}
+	}
+}
+
+// create makes the one call of a claim. deadline is measured from before the
+// claim was sent, so it ends before the lease does.
+func (c *Creator) create(ctx, work context.Context, claim CreateClaim, deadline time.Time) CreateResult {
+	began := time.Now()
+	call, cancel := context.WithDeadline(work, deadline)
+	defer cancel()
+	created, err := c.call(ctx, call, claim)
+	result := c.Policy.AfterCreate(claim, created, err)
+	result.Took = time.Since(began)
+	c.log(claim, result)
+	return result
+}
+
+func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, error) {
+	if ctx.Err() != nil {
+		return Created{}, &CloudError{Op: "create instance", Class: ClassNotSent, Message: "the worker stopped before the call"}
+	}
+	var password Secret
+	if claim.SealedPassword != nil {
+		var err error
+		if password, err = c.Sealer.Open(claim.SealedPassword, claim.RequestID); err != nil {
+			return Created{}, &CloudError{Op: "open the sealed password", Class: ClassNotSent, Message: err.Error(), Err: err}
+		}
+	}
+	var tags []Tag
+	if c.Dialect.TakesTags() {
+		tags = []Tag{{Key: TagRequest, Value: claim.Mark}, {Key: TagInstallation, Value: c.Installation}}
+	}
+	body, err := CreateBody(claim.Spec, password, tags...)
+	if err != nil {
+		return Created{}, &CloudError{Op: "write the body", Class: ClassInvalid, Message: err.Error(), Err: err}
+	}
+	return c.Cloud.CreateInstance(call, claim.ProjectID, body)
+}
+
+// record writes a batch of outcomes, whatever it takes.
+func (c *Creator) record(ctx context.Context, batch []CreateResult) error {
+	err := writeAll(ctx, "database", c.Health, batch, c.Store.RecordCreates, c.recordAsUnknown)
+	for _, bell := range c.Recorded {
+		bell.Ring()
+	}
+	return err
+}
+
+// recordAsUnknown keeps an outcome that the database will not take as one that
+// is unknown: a look then finds what came of it.
+func (c *Creator) recordAsUnknown(ctx context.Context, r CreateResult, cause error) error {
+	c.Log.Error("an outcome cannot be stored as it came; it is looked for", "request", r.RequestID, "attempt", r.Attempt, "error", cause)
+	r.Outcome, r.Created = OutcomeUnknown, Created{}
+	r.Failure = &Failure{Class: ClassLost, Message: "the cloud's answer could not be stored"}
+	r.Next = Next{State: Creating, Delay: c.Policy.LookMin, WaitingFor: "a look whether the call worked"}
+	return writeAll(ctx, "database", c.Health, []CreateResult{r}, c.Store.RecordCreates,
+		func(_ context.Context, _ CreateResult, err error) error { return err })
+}
+
+func (c *Creator) log(claim CreateClaim, r CreateResult) {
+	log := c.Log.With("request", claim.RequestID, "attempt", claim.Attempt, "outcome", r.Outcome, "took", r.Took.Round(time.Millisecond))
+	switch {
+	case r.Failure == nil:
+		log.Debug("created", "instance", r.Created.InstanceID, "job", r.Created.JobID, "cloud_request", r.Created.CloudRequestID)
+	case r.Next.State == Failed:
+		log.Warn("refused by the cloud", "code", r.Failure.Code, "message", r.Failure.Message, "cloud_request", r.Failure.CloudRequestID)
+	default:
+		log.Info("not created yet", "code", r.Failure.Code, "message", r.Failure.Message, "next", r.Next.State, "in", r.Next.Delay)
+	}
+}

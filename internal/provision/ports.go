@@ -1,0 +1,247 @@
+package provision
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Served is what a worker can act for: the projects of one region.
+type Served struct {
+	Region   string
+	Projects []string
+}
+
+// ---- the front door ----
+
+// Message is one delivery of a request.
+type Message struct {
+	ID          string // the publisher's id, or one derived from the stream
+	ProjectID   string // empty: the worker's own
+	RequestedBy string
+	Traceparent string
+	Body        []byte
+	ReceivedAt  time.Time // when the stream stored it
+	Sequence    uint64    // its place in the stream
+	Problem     string    // set when the headers themselves cannot be accepted
+	Settle      Settler
+}
+
+// Settler tells the stream what became of a delivery. None of them waits for
+// the server: a lost answer only means another delivery, which is harmless.
+type Settler interface {
+	Ack() error                // it is in the database
+	Term(reason string) error  // it can never be accepted, and that is recorded
+	Nak(d time.Duration) error // deliver it again after d
+}
+
+// Inbox hands out deliveries. Receive blocks until there is at least one and
+// returns at most max of them.
+type Inbox interface {
+	Receive(ctx context.Context, max int) ([]Message, error)
+}
+
+// RejectedCopies keeps copies of refused messages. Copy never blocks and may
+// drop: the record is in the database.
+type RejectedCopies interface {
+	Copy(Rejection)
+}
+
+// EventPublisher publishes events in their order for each request. It returns
+// those that are in the stream, even beside an error.
+type EventPublisher interface {
+	Publish(ctx context.Context, events []Event) ([]Published, error)
+}
+
+// Event is one thing that happened to a request.
+type Event struct {
+	ID         int64       `json:"id"`
+	RequestID  string      `json:"request_id"`
+	At         time.Time   `json:"at"`
+	Kind       string      `json:"kind"`
+	State      State       `json:"state"`
+	Progress   *int        `json:"progress,omitempty"` // percent
+	InstanceID string      `json:"instance_id,omitempty"`
+	JobID      string      `json:"job_id,omitempty"`
+	Error      *EventError `json:"error,omitempty"`
+
+	// Concerns is the stream sequence of the one message that a refusal is
+	// about; 0 for all other events.
+	Concerns uint64 `json:"-"`
+	// After is the stream sequence of the request's event before this one, 0 if
+	// there is none: it fences a relay that was paused.
+	After uint64 `json:"-"`
+}
+
+// EventError is why a request waits, failed or was refused.
+type EventError struct {
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message"`
+	Class   string `json:"class,omitempty"`
+}
+
+// Published is an event's place in the stream of events.
+type Published struct {
+	ID       int64
+	Sequence uint64
+}
+
+// ---- the cloud ----
+
+// Creator calls the cloud's create API once; it never repeats.
+type InstanceCreator interface {
+	CreateInstance(ctx context.Context, projectID string, body []byte) (Created, error)
+}
+
+// Created is the cloud's answer to an accepted create call (dds-api.md §2.5).
+type Created struct {
+	InstanceID     string
+	JobID          string // empty for a prepaid order
+	OrderID        string // only for a prepaid order
+	Status         string // the instance's, usually "creating"
+	HTTPStatus     int
+	CloudRequestID string
+}
+
+// InstanceLister lists instances, newest first (dds-api.md §4.1).
+type InstanceLister interface {
+	ListInstances(ctx context.Context, projectID string, q InstanceQuery) (InstancePage, error)
+}
+
+// InstanceQuery filters a list; empty fields do not.
+type InstanceQuery struct {
+	ID     string
+	Name   string // exact
+	Offset int    // counts instances
+	Limit  int    // 1 to 100; 0: 100
+}
+
+// InstancePage is one page of a list.
+type InstancePage struct {
+	Instances      []Instance
+	Total          int
+	CloudRequestID string
+}
+
+// Instance as the cloud lists it (dds-api.md §4.3).
+type Instance struct {
+	ID        string
+	Name      string
+	Status    string   // "creating", "normal", "createfail", …
+	Actions   []string // operations that are running
+	Mode      string
+	Datastore string // type
+	Version   string
+	Port      string
+	Region    string
+	VPCID     string
+	SubnetID  string
+	Created   string            // no zone: only good for comparing with its like
+	Tags      map[string]string // empty where the dialect has none
+	Addresses []string          // private addresses of its nodes, with port
+	Detail    json.RawMessage   // the whole item as listed; holds no secret
+}
+
+// JobReader reads what the cloud's jobs are doing (dds-api.md §3).
+type JobReader interface {
+	// Job reads one job. Its class is ClassGone while the job is not known yet.
+	Job(ctx context.Context, projectID, jobID string) (Job, error)
+	// Jobs reads a page of the jobs that started in a window of at most 30 days.
+	// Its class is ClassNotOffered where the cloud has no such list.
+	Jobs(ctx context.Context, projectID string, w JobWindow) (JobPage, error)
+}
+
+// JobWindow selects a page of the job list.
+type JobWindow struct {
+	From, To time.Time
+	Offset   int
+	Limit    int // 1 to 100; 0: 100
+}
+
+// JobPage is a page of the job list; one shorter than the limit is the last.
+type JobPage struct {
+	Jobs           []Job
+	CloudRequestID string
+}
+
+// Job of the cloud that builds an instance.
+type Job struct {
+	ID         string
+	Name       string
+	InstanceID string
+	Status     string // "Running", "Completed", "Failed"
+	Progress   int    // percent; 0 if it was not told
+	FailReason string
+	Created    time.Time // zero if it was not told
+	Ended      time.Time // says nothing about completion
+}
+
+// The values of Job.Status and the instance states that decide something.
+const (
+	JobRunning   = "Running"
+	JobCompleted = "Completed"
+	JobFailed    = "Failed"
+
+	InstanceNormal     = "normal"
+	InstanceCreateFail = "createfail"
+)
+
+// ---- secrets ----
+
+// Sealer seals a password for the database. What it sealed opens only with the
+// same context.
+type Sealer interface {
+	Seal(password Secret, context string) ([]byte, error)
+	Open(sealed []byte, context string) (Secret, error)
+}
+
+// ---- the store: one small interface for each loop ----
+
+// IntakeStore keeps what arrives.
+type IntakeStore interface {
+	// Accept writes all requests in one statement and tells for each what it
+	// found. Errors that are ErrUnstorable come from a row of the batch.
+	Accept(ctx context.Context, batch []NewRequest) ([]Acceptance, error)
+	// Reject records refused messages; the same delivery twice is recorded once.
+	Reject(ctx context.Context, batch []Rejection) error
+}
+
+// CreateStore is what the creator needs.
+type CreateStore interface {
+	// ClaimCreates takes due pending requests, records the intent to call for
+	// each and returns them. They are this worker's until the lease ends.
+	ClaimCreates(ctx context.Context, q ClaimQuery) ([]CreateClaim, error)
+	// RecordCreates writes outcomes. One whose fencing number is not the
+	// request's any more changes its attempt and nothing else.
+	RecordCreates(ctx context.Context, batch []CreateResult) error
+}
+
+// LookStore is what the reconciler needs.
+type LookStore interface {
+	// ClaimLooks takes due requests that must be looked for: those whose lease
+	// ended, whose outcome is unknown, and those that look before they call.
+	ClaimLooks(ctx context.Context, q ClaimQuery) ([]LookClaim, error)
+	RecordLooks(ctx context.Context, batch []LookResult) error
+	// MarksSeen notes that a mark of ours came back in a list of the project, so
+	// that tags can be relied on there.
+	MarksSeen(ctx context.Context, projectID string) error
+	// KnownInstances tells which of the ids are recorded for some request.
+	KnownInstances(ctx context.Context, ids []string) (map[string]string, error)
+}
+
+// PollStore is what the poller needs.
+type PollStore interface {
+	// ClaimPolls takes instances whose next look is due by moving it forward.
+	ClaimPolls(ctx context.Context, q ClaimQuery) ([]PollClaim, error)
+	RecordPolls(ctx context.Context, batch []PollResult) error
+	MarksSeen(ctx context.Context, projectID string) error
+}
+
+// RelayStore is the outbox.
+type RelayStore interface {
+	// Lead returns a function that gives the lead back, or ok false while
+	// another process has it.
+	Lead(ctx context.Context) (release func(), ok bool, err error)
+	Unpublished(ctx context.Context, limit int) ([]Event, error)
+	MarkPublished(ctx context.Context, batch []Published) error
+}

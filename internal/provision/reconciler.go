@@ -1,0 +1,136 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+)
+
+// Reconciler looks for what a call may have made, and adopts it.
+type Reconciler struct {
+	Cloud       InstanceLister
+	Store       LookStore
+	Policy      Policy
+	Served      Served
+	Worker      string
+	Concurrency int
+	Health      *Health
+	Log         *slog.Logger
+	// Due rings when a look may be due; Recorded is rung when its finding is in
+	// the database.
+	Due      Bell
+	Recorded []Bell
+}
+
+// Run looks until ctx ends and finishes what is in flight while work lasts.
+func (r *Reconciler) Run(ctx, work context.Context) {
+	repeat(ctx, "reconciler", r.Health, r.Due, func(context.Context) (bool, error) {
+		claims, err := r.Store.ClaimLooks(work, ClaimQuery{Served: r.Served, Worker: r.Worker,
+			Limit: r.Concurrency, Lease: r.Policy.Lease})
+		if err != nil || len(claims) == 0 {
+			return false, err
+		}
+		call, cancel := context.WithTimeout(work, r.Policy.CallTimeout)
+		defer cancel()
+		results := make([]LookResult, len(claims))
+		inParallel(indices(claims), r.Concurrency, func(i int) { results[i] = r.look(call, claims[i]) })
+		err = writeAll(work, "database", r.Health, results, r.Store.RecordLooks, r.recordAsFailed)
+		for _, bell := range r.Recorded {
+			bell.Ring()
+		}
+		return true, err
+	})
+}
+
+// look lists what bears the request's name and decides what it means.
+func (r *Reconciler) look(ctx context.Context, c LookClaim) LookResult {
+	seen, cloudRequest, err := listWhole(ctx, r.Cloud, c.ProjectID, InstanceQuery{Name: c.Name})
+	if err != nil {
+		return r.Policy.LookFailed(c, err)
+	}
+	known, err := r.Store.KnownInstances(ctx, ids(seen))
+	if err != nil {
+		return r.Policy.LookFailed(c, err)
+	}
+	result := r.Policy.AfterLook(c, Look{Instances: seen, Known: known})
+	result.CloudRequestID = cloudRequest
+	if result.Adopt != nil {
+		r.adopted(ctx, c, result)
+	}
+	return result
+}
+
+func (r *Reconciler) adopted(ctx context.Context, c LookClaim, result LookResult) {
+	r.Log.Info("adopted an instance whose create answer was not known", "request", c.RequestID,
+		"instance", result.Adopt.ID, "orphans", len(result.Orphans))
+	if !c.MarksSeen && result.Adopt.Tags[TagRequest] == c.Mark {
+		r.Health.Report("database", r.Store.MarksSeen(ctx, c.ProjectID))
+	}
+}
+
+// recordAsFailed keeps a finding that the database will not take as a look that
+// proved nothing.
+func (r *Reconciler) recordAsFailed(ctx context.Context, l LookResult, cause error) error {
+	r.Log.Error("a finding cannot be stored; it is looked for again", "request", l.RequestID, "error", cause)
+	plain := LookResult{RequestID: l.RequestID, Fence: l.Fence, Kind: "looked", Detail: "the finding could not be stored",
+		Next: Next{State: Creating, Delay: r.Policy.LookMax, WaitingFor: "a look whose finding can be stored"}}
+	return writeAll(ctx, "database", r.Health, []LookResult{plain}, r.Store.RecordLooks,
+		func(_ context.Context, _ LookResult, err error) error { return err })
+}
+
+// pageSize is the most that the cloud lists with one call.
+const pageSize = 100
+
+// listWhole reads every page of a list. A list whose total moved while it was
+// read, or that shows fewer different ids than it says, is read again: only a
+// whole list proves that something is absent (dds-api.md §4.1).
+func listWhole(ctx context.Context, cloud InstanceLister, projectID string, q InstanceQuery) ([]Instance, string, error) {
+	const tries = 3
+	var seen []Instance
+	for range tries {
+		var whole bool
+		var cloudRequest string
+		var err error
+		if seen, whole, cloudRequest, err = listOnce(ctx, cloud, projectID, q); err != nil || whole {
+			return seen, cloudRequest, err
+		}
+	}
+	return nil, "", &CloudError{Op: "list instances", Class: ClassBusy,
+		Message: fmt.Sprintf("the list changed while it was read, %d times; %d instances were seen", tries, len(seen))}
+}
+
+func listOnce(ctx context.Context, cloud InstanceLister, projectID string, q InstanceQuery) (seen []Instance, whole bool, cloudRequest string, err error) {
+	distinct := map[string]bool{}
+	q.Limit, q.Offset = pageSize, 0
+	total := -1
+	for {
+		page, err := cloud.ListInstances(ctx, projectID, q)
+		if err != nil {
+			return nil, false, "", err
+		}
+		cloudRequest = page.CloudRequestID
+		if total >= 0 && page.Total != total {
+			return seen, false, cloudRequest, nil
+		}
+		total = page.Total
+		for _, i := range page.Instances {
+			if !distinct[i.ID] {
+				distinct[i.ID] = true
+				seen = append(seen, i)
+			}
+		}
+		q.Offset += len(page.Instances)
+		if len(page.Instances) == 0 || q.Offset >= total {
+			return seen, len(distinct) == total, cloudRequest, nil
+		}
+	}
+}
+
+// indices are the indices of a slice, for work whose results keep their order.
+func indices[T any](s []T) []int {
+	out := make([]int, len(s))
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}

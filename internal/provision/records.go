@@ -1,0 +1,198 @@
+package provision
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// NewRequest is a request that keeps all rules, as the store takes it in.
+type NewRequest struct {
+	ID             string
+	ProjectID      string
+	Region         string
+	Name           string
+	Mode           string
+	Prepaid        bool
+	Spec           []byte // the create body without its password
+	SealedPassword []byte // nil if none was given
+	Fingerprint    [32]byte
+	RequestedBy    string
+	Traceparent    string
+	ReceivedAt     time.Time
+	Sequence       uint64
+	WaitingFor     string // set if no worker serves it that we know of
+}
+
+// Acceptance is what the store found for a NewRequest.
+type Acceptance int
+
+const (
+	// Accepted: it is new and now in the database.
+	Accepted Acceptance = iota
+	// Duplicate: the same request is there already.
+	Duplicate
+	// Conflicting: another request has the same id.
+	Conflicting
+)
+
+// Rejection is a message that can never be accepted.
+type Rejection struct {
+	RequestID   string
+	ProjectID   string
+	Name        string // if it could be read
+	Mode        string // if it could be read
+	Code        string // CodeBody, CodeRules, …
+	Reasons     Violations
+	Body        json.RawMessage // without secrets; nil if it is not JSON
+	Size        int             // of the body as it came, bytes
+	RequestedBy string
+	ReceivedAt  time.Time
+	Sequence    uint64
+}
+
+// Codes of a rejection.
+const (
+	CodeHeaders    = "HEADERS"    // a header cannot be accepted
+	CodeBody       = "BODY"       // the body is not a JSON object we can read
+	CodeRules      = "RULES"      // the body breaks rules
+	CodeIDReused   = "ID_REUSED"  // a known id came with another body
+	CodeUnstorable = "UNSTORABLE" // the database will not take it
+)
+
+// ClaimQuery asks for rows to act on.
+type ClaimQuery struct {
+	Served Served
+	Worker string // who claims
+	Limit  int
+	Lease  time.Duration // how long the claim holds
+	// Settle is how long from the claim until a call made under it can no longer
+	// come into being unseen: the call's deadline and the visibility window.
+	Settle time.Duration
+	// Slack is how far ahead of its due time a row may be taken.
+	Slack time.Duration
+}
+
+// CreateClaim is a request that this worker may call the cloud for.
+type CreateClaim struct {
+	RequestID      string
+	Fence          int64 // the fencing number
+	Attempt        int   // number of the attempt whose intent is recorded
+	ProjectID      string
+	Name           string
+	Spec           []byte
+	SealedPassword []byte
+	Mark           string // the request's own tag value, a UUID
+	Prepaid        bool
+	LastCode       string        // error code of the attempt before
+	Repeats        int           // how often in a row it came
+	Age            time.Duration // since the first call; 0 if this is it
+}
+
+// Outcome of an attempt (attempts.outcome in SQL).
+type Outcome string
+
+const (
+	OutcomeCreated     Outcome = "created"      // the cloud accepted it
+	OutcomeNotExecuted Outcome = "not_executed" // it surely did not run
+	OutcomeBusy        Outcome = "busy"         // told to come later; it may have run
+	OutcomeUnknown     Outcome = "unknown"      // it may have run
+	OutcomeConflict    Outcome = "conflict"     // the name exists
+	OutcomePermanent   Outcome = "permanent"    // refused for good
+)
+
+// Failure is why something did not work, as it is kept and shown.
+type Failure struct {
+	Code           string
+	Message        string
+	Class          Class
+	HTTPStatus     int
+	CloudRequestID string
+}
+
+// CreateResult is the outcome of an attempt and what follows from it.
+type CreateResult struct {
+	RequestID string
+	Fence     int64
+	Attempt   int
+	Outcome   Outcome
+	Failure   *Failure // nil if it was created
+	Created   Created
+	Took      time.Duration
+	Next      Next
+}
+
+// Next is where a request goes from here.
+type Next struct {
+	State      State
+	Delay      time.Duration // until it is due again
+	LookFirst  bool          // look before the next call
+	WaitingFor string        // what it waits for, in words
+}
+
+// LookClaim is a request whose call may have happened, or that must be looked
+// for before its first call.
+type LookClaim struct {
+	RequestID   string
+	Fence       int64
+	ProjectID   string
+	Name        string
+	Spec        []byte
+	Mark        string
+	Prepaid     bool
+	Looks       int           // looks since the last call, this one included
+	Attempts    int           // calls recorded so far
+	LastOutcome Outcome       // of the last attempt; empty if it never came
+	LastCode    string        // its error code
+	LastMessage string        // its message
+	Settled     bool          // an earlier call can no longer appear unseen
+	MarksSeen   bool          // tags can be relied on in this project
+	Namesakes   []string      // ids of that name before the first call; nil: not noted
+	Age         time.Duration // since the first call
+}
+
+// LookResult is what a look found and what follows from it.
+type LookResult struct {
+	RequestID      string
+	Fence          int64
+	Kind           string // of the event: "looked", "adopted"
+	Detail         string // what was seen, in words
+	Failure        *Failure
+	Next           Next
+	Adopt          *Instance // the instance to take
+	Orphans        []Instance
+	Namesakes      []string // set when a look before the first call noted them
+	CloudRequestID string
+}
+
+// PollClaim is an instance being built.
+type PollClaim struct {
+	RequestID  string
+	InstanceID string
+	JobID      string // empty: follow the instance
+	ProjectID  string
+	Name       string
+	Mark       string
+	Looks      int
+	MarksSeen  bool
+	JobStatus  string // as last seen
+	Progress   int
+	Since      time.Time     // when the instance was created, Postgres's clock
+	Age        time.Duration // since then
+}
+
+// PollResult is what a poll saw and what follows from it.
+type PollResult struct {
+	RequestID  string
+	InstanceID string
+	JobID      string
+	JobStatus  string
+	Progress   int
+	FailReason string
+	JobCreated time.Time // zero: not told
+	JobEnded   time.Time
+	Instance   *Instance // set when the instance itself was read
+	Failure    *Failure
+	State      State         // Building, Ready or Failed
+	Delay      time.Duration // until the next look, while Building
+	Changed    bool          // worth an event
+}

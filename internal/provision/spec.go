@@ -1,0 +1,170 @@
+package provision
+
+import (
+	"crypto/sha256"
+	"errors"
+)
+
+// Spec is a create call's body that was checked and taken apart.
+type Spec struct {
+	Name      string
+	Region    string
+	Mode      string // Sharding, ReplicaSet or Single
+	Datastore Datastore
+	Prepaid   bool   // ordered by month or year; cannot be deleted through the API
+	Password  Secret // the administrator's; zero if the body had none
+
+	// JSON is the body without the password in canonical form: keys sorted, no
+	// white space, numbers as written, unknown fields kept.
+	JSON []byte
+}
+
+// Datastore says which database an instance runs.
+type Datastore struct {
+	Type    string // DDS-Community or DDS-Enhanced
+	Version string // like 4.0
+	Engine  string // wiredTiger or rocksDB
+}
+
+// Tag is a label of an instance.
+type Tag struct{ Key, Value string }
+
+// Keys of the tags by which an instance is found again. They are ours alone.
+const (
+	TagRequest      = "provision-request" // the request's mark
+	TagInstallation = "provision-by"      // the installation's id
+)
+
+// Parse decodes and checks the body of a create call. Its error is Violations,
+// which names every broken rule at once.
+func (r Rules) Parse(body []byte) (Spec, error) {
+	root, found := decode(body)
+	if root == nil {
+		return Spec{}, found.conclude("")
+	}
+	check := checker{report: found, offer: r.Dialect.offer(), acceptUnknown: r.AcceptUnknownFields}
+	check.body(root)
+	password, _ := root.get("password").text()
+	if broken := check.conclude(password); len(broken) > 0 {
+		return Spec{}, broken
+	}
+	return newSpec(root), nil
+}
+
+// newSpec takes a body apart that keeps all rules.
+func newSpec(root *node) Spec {
+	text := func(n *node) string { s, _ := n.text(); return s }
+	datastore := root.get("datastore")
+	spec := Spec{
+		Name:   text(root.get("name")),
+		Region: text(root.get("region")),
+		Mode:   text(root.get("mode")),
+		Datastore: Datastore{
+			Type:    text(datastore.get("type")),
+			Version: text(datastore.get("version")),
+			Engine:  text(datastore.get("storage_engine")),
+		},
+		Prepaid:  text(root.get("charge_info").get("charge_mode")) == prePaid,
+		Password: NewSecret(text(root.get("password"))),
+	}
+	root.remove("password")
+	spec.JSON = root.append(nil, asIs)
+	return spec
+}
+
+// Fingerprint is the SHA-256 of the project and the body without its password:
+// two deliveries of one request id with different fingerprints are two requests.
+func (s Spec) Fingerprint(projectID string) [32]byte {
+	text := make([]byte, 0, len(projectID)+1+len(s.JSON))
+	text = append(text, projectID...)
+	text = append(text, 0) // never part of the JSON
+	return sha256.Sum256(append(text, s.JSON...))
+}
+
+// CreateBody writes the body that is sent: specJSON with the password, unless
+// that is zero, and with tags after the user's own.
+func CreateBody(specJSON []byte, password Secret, tags ...Tag) ([]byte, error) {
+	root, _, err := readTree(specJSON)
+	if err != nil || root.kind != objectNode {
+		return nil, errors.New("write create body: the stored spec is not a JSON object; restore the row from a backup")
+	}
+	if !password.IsZero() {
+		root.set("password", node{kind: stringNode, value: password.Reveal()})
+	}
+	if len(tags) > 0 {
+		all := node{kind: arrayNode}
+		if own := root.get("tags"); own != nil {
+			all.items = own.items
+		}
+		for _, tag := range tags {
+			all.items = append(all.items, tag.node())
+		}
+		root.set("tags", all)
+	}
+	return root.append(nil, asIs), nil
+}
+
+func (t Tag) node() node {
+	return node{kind: objectNode, members: []member{
+		{"key", node{kind: stringNode, value: t.Key}},
+		{"value", node{kind: stringNode, value: t.Value}},
+	}}
+}
+
+// writing says what happens to secrets when a node is written.
+type writing bool
+
+const (
+	asIs          writing = false
+	redactSecrets writing = true
+)
+
+// append writes n in canonical form: one spelling for equal content.
+func (n *node) append(dst []byte, how writing) []byte {
+	switch n.kind {
+	case objectNode:
+		dst = append(dst, '{')
+		for i := range n.members {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(appendString(dst, n.members[i].key), ':')
+			if how == redactSecrets && isSecretName(n.members[i].key) {
+				dst = appendString(dst, redacted)
+			} else {
+				dst = n.members[i].value.append(dst, how)
+			}
+		}
+		return append(dst, '}')
+	case arrayNode:
+		dst = append(dst, '[')
+		for i := range n.items {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = n.items[i].append(dst, how)
+		}
+		return append(dst, ']')
+	case stringNode:
+		return appendString(dst, n.value)
+	default:
+		return append(dst, n.value...)
+	}
+}
+
+// appendString writes a JSON string that escapes only what JSON demands.
+func appendString(dst []byte, text string) []byte {
+	const digits = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}

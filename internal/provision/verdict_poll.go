@@ -1,0 +1,74 @@
+package provision
+
+import (
+	"fmt"
+	"time"
+)
+
+// This file decides what a poll means: pure functions, no I/O.
+
+// Poll is what one poll saw of an instance being built.
+type Poll struct {
+	Job      *Job      // nil: not read, or not known yet
+	Instance *Instance // nil: not read, or not listed
+	Err      error     // why something could not be read
+}
+
+// needsInstance reports whether the instance itself must be read: its job says
+// that it is at its end, or tells nothing.
+func (c PollClaim) needsInstance(job *Job) bool {
+	return job == nil || job.Status != JobRunning || !c.MarksSeen && c.Looks <= probeLooks
+}
+
+// probeLooks is how often a project's first instances are looked at only to
+// learn whether tags come back in its lists.
+const probeLooks = 5
+
+// AfterPoll returns what a poll means for the request.
+func (p Policy) AfterPoll(c PollClaim, seen Poll) PollResult {
+	r := PollResult{RequestID: c.RequestID, InstanceID: c.InstanceID, JobID: c.JobID,
+		JobStatus: c.JobStatus, Progress: c.Progress, State: Building, Delay: p.PollInterval, Instance: seen.Instance}
+	if j := seen.Job; j != nil {
+		r.JobStatus, r.FailReason, r.JobCreated, r.JobEnded = j.Status, j.FailReason, j.Created, j.Ended
+		r.JobID, r.Progress = j.ID, max(r.Progress, j.Progress)
+	}
+	if !c.MarksSeen && c.Looks < probeLooks {
+		r.Delay = min(r.Delay, time.Second)
+	}
+	p.judgeBuild(c, seen, &r)
+	r.Changed = r.State != Building || r.Progress != c.Progress || r.JobStatus != c.JobStatus || r.JobID != c.JobID
+	return r
+}
+
+func (p Policy) judgeBuild(c PollClaim, seen Poll, r *PollResult) {
+	status := "not listed"
+	if seen.Instance != nil {
+		status = seen.Instance.Status
+	}
+	switch {
+	case status == InstanceNormal && len(seen.Instance.Actions) == 0 && r.JobStatus != JobFailed:
+		r.State, r.Progress = Ready, 100
+		if r.JobStatus == JobRunning {
+			r.JobStatus = JobCompleted // its own entry was not read, or lags behind
+		}
+	case r.JobStatus == JobFailed:
+		r.fail(ClassServer, fmt.Sprintf("the cloud's job %s failed: %s – instance %s is left as it is (status %s); delete it when you have seen it",
+			r.JobID, orUnknown(r.FailReason), c.InstanceID, status))
+	case status == InstanceCreateFail:
+		r.fail(ClassServer, fmt.Sprintf("the cloud could not build instance %s (status createfail) – delete it when you have seen it", c.InstanceID))
+	case c.Age > p.BuildDeadline && seen.Err == nil:
+		r.fail(ClassLost, fmt.Sprintf("instance %s was not ready within %s (status %s, job %s) – it may still become ready, and it costs money: look at it in the console",
+			c.InstanceID, p.BuildDeadline, status, orUnknown(r.JobStatus)))
+	}
+}
+
+func (r *PollResult) fail(class Class, message string) {
+	r.State, r.Failure = Failed, &Failure{Class: class, Message: message}
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "(no reason given)"
+	}
+	return s
+}

@@ -1,0 +1,67 @@
+package provision
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Worker runs the five loops. This is the life of a request, from top to bottom:
+//
+//  1. Intake takes its message from the stream, checks every rule, seals its
+//     password and writes it as a row in state pending. Only then is the message
+//     acknowledged. One that can never be accepted is recorded as a rejection.
+//  2. The Creator claims the row when it is due: in one statement the row becomes
+//     creating, gets the next fencing number and a lease, and the intent to call
+//     is recorded as an attempt. Then it calls the cloud, once, and records the
+//     outcome: building with the instance's and the job's id, pending with a new
+//     due time if the call surely did not run, failed if it was refused for good,
+//     and still creating if nobody knows.
+//  3. The Reconciler claims what nobody knows about: rows in creating whose lease
+//     ended or whose outcome is unknown, and rows that must look before they
+//     call. It lists the instances of that name and adopts the one that carries
+//     the request's mark. Only when a list that was read whole shows nothing,
+//     after everything that may still appear has had the time to, is the request
+//     pending again.
+//  4. The Poller claims instances being built when their next look is due, reads
+//     many jobs with one call, and ends the request: ready once the instance is
+//     normal with no action running, failed if the cloud gave up.
+//  5. The Relay publishes every event that the others wrote beside their changes.
+//
+// Between two steps a request is nothing but a row with a due time. If the
+// process dies, the row is due again when its lease ends, for any worker. What
+// the steps decide stands in verdict.go, verdict_look.go and verdict_poll.go.
+type Worker struct {
+	Intake     *Intake
+	Creator    *Creator
+	Reconciler *Reconciler
+	Poller     *Poller
+	Relay      *Relay
+	// Grace is how long what is in flight may take once the worker stops.
+	Grace time.Duration
+}
+
+// Run works until ctx ends, then takes nothing more, finishes what is in flight
+// within the grace time, gives its claims back, and returns.
+func (w *Worker) Run(ctx context.Context) {
+	create, look, poll, relay := NewBell(), NewBell(), NewBell(), NewBell()
+	w.Creator.Due, w.Reconciler.Due, w.Poller.Due, w.Relay.Due = create, look, poll, relay
+	w.Intake.Accepted = []Bell{create, look, relay}
+	w.Creator.Recorded = []Bell{look, poll, relay}
+	w.Reconciler.Recorded = []Bell{create, poll, relay}
+	w.Poller.Recorded = []Bell{create, relay}
+
+	work, stop := graceful(ctx, w.Grace)
+	defer stop()
+	relaying, stopRelay := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRelay()
+	var loops, last sync.WaitGroup
+	loops.Go(func() { w.Intake.Run(ctx, work) })
+	loops.Go(func() { w.Creator.Run(ctx, work) })
+	loops.Go(func() { w.Reconciler.Run(ctx, work) })
+	loops.Go(func() { w.Poller.Run(ctx, work) })
+	last.Go(func() { w.Relay.Run(relaying, work) })
+	loops.Wait()
+	stopRelay() // last, so that the others' events still go out
+	last.Wait()
+}
