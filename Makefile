@@ -1,0 +1,33 @@
+# "make" lists what there is. Needs Go and git; "make test" gets what else it needs, or says what to install.
+
+FUZZTIME ?= 30s
+
+.PHONY: help build demo dev test lint fmt fuzz compose-test
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+build: ## build the programs into bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+demo: ## watch one request go through a whole system on this machine
+	go run ./cmd/dev demo
+
+dev: ## run a whole system on this machine, until Ctrl-C
+	go run ./cmd/dev
+
+test: ## check everything: gofmt, go vet, staticcheck, the tests with the race detector
+	@scripts/test.sh
+
+lint: ## check the form only: gofmt, go vet, staticcheck
+	@scripts/lint.sh
+
+fmt: ## format the Go files
+	gofmt -w .
+
+fuzz: ## run every fuzz target for FUZZTIME (30s)
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+compose-test: ## send a request through docker-compose.yml and look at its history
+	@scripts/compose-smoke.sh

@@ -1,0 +1,34 @@
+#!/bin/sh
+# The form (scripts/lint.sh) and every test, with the race detector. That one needs a C compiler: as root on
+# Debian it is installed; elsewhere the tests run without it, but never if CI is set.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+compiles() { # the compiler may be there without the C library's headers
+  echo '#include <stdlib.h>
+int main(void) { return 0; }' | $(go env CC) -x c -o /dev/null - 2>/dev/null
+}
+can_race() { [ "$(go env GOOS)" = darwin ] || { [ "$(go env CGO_ENABLED)" = 1 ] && compiles; }; }
+
+race=-race
+if ! can_race && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "== no C compiler for the race detector: installing gcc with apt-get"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev; } >/dev/null ||
+    echo "apt-get could not install gcc" >&2
+fi
+if ! can_race; then
+  if [ -n "${CI:-}" ]; then
+    echo "FAILED: the race detector needs a C compiler; install gcc and the C library's headers" >&2
+    exit 1
+  fi
+  echo "!! WITHOUT THE RACE DETECTOR: it needs a C compiler (Debian: gcc libc6-dev)" >&2
+  race=
+  export CGO_ENABLED=0 # a compiler without headers would be used, and fail
+fi
+
+scripts/lint.sh || exit 1
+
+echo "== go test${race:+ $race}"
+# shellcheck disable=SC2086 # no argument at all, if there is no race detector
+go test $race ./... || { echo "FAILED: go test: look for FAIL above" >&2; exit 1; }
+echo "== all tests passed"
