@@ -1,0 +1,132 @@
+// Package seal seals passwords for the database. What it sealed names its scheme
+// and its key, and opens only with the same context, so a sealed value copied to
+// another row is worthless.
+package seal
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"filippo.io/age"
+
+	"ddsworker/internal/provision"
+)
+
+// Box holds the keys of a fleet. The first seals, all of them open.
+type Box struct {
+	first keyID
+	keys  map[keyID]cipher.AEAD
+}
+
+// keyID tells keys apart without telling what they are.
+type keyID [8]byte
+
+// schemeAESGCM is AES-256-GCM with a random nonce under a key derived with HKDF
+// from an age identity: scheme, key id, nonce, ciphertext.
+const schemeAESGCM = 1
+
+const headerSize = 1 + len(keyID{})
+
+// Load reads the age identities of a file, one a line; more than one serves
+// rotation.
+func Load(path string) (*Box, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the identity: %w", err)
+	}
+	defer f.Close()
+	return New(f)
+}
+
+// New reads age identities.
+func New(r io.Reader) (*Box, error) {
+	identities, err := age.ParseIdentities(r)
+	if err != nil {
+		return nil, errors.New("no age identity in it: one line AGE-SECRET-KEY-1… is wanted, as 'worker keygen' makes it")
+	}
+	b := &Box{keys: map[keyID]cipher.AEAD{}}
+	for _, i := range identities {
+		x, ok := i.(*age.X25519Identity)
+		if !ok {
+			return nil, errors.New("only X25519 identities can seal passwords: one line AGE-SECRET-KEY-1… is wanted, as 'worker keygen' makes it")
+		}
+		id, aead, err := derive(x)
+		if err != nil {
+			return nil, err
+		}
+		if len(b.keys) == 0 {
+			b.first = id
+		}
+		b.keys[id] = aead
+	}
+	return b, nil
+}
+
+func derive(x *age.X25519Identity) (keyID, cipher.AEAD, error) {
+	public := sha256.Sum256([]byte(x.Recipient().String()))
+	key, err := hkdf.Key(sha256.New, []byte(x.String()), nil, "ddsworker sealed password", 32)
+	if err != nil {
+		return keyID{}, nil, fmt.Errorf("derive a key: %w", err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return keyID{}, nil, fmt.Errorf("derive a key: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	return keyID(public[:8]), aead, err
+}
+
+// Seal implements provision.Sealer.
+func (b *Box) Seal(password provision.Secret, context string) ([]byte, error) {
+	sealed := append([]byte{schemeAESGCM}, b.first[:]...)
+	return b.keys[b.first].Seal(sealed, nil, []byte(password.Reveal()), []byte(context)), nil
+}
+
+// Open implements provision.Sealer.
+func (b *Box) Open(sealed []byte, context string) (provision.Secret, error) {
+	if len(sealed) < headerSize || sealed[0] != schemeAESGCM {
+		return provision.Secret{}, errors.New("the password is sealed in a way that this worker does not know")
+	}
+	id := keyID(sealed[1:headerSize])
+	aead := b.keys[id]
+	if aead == nil {
+		return provision.Secret{}, fmt.Errorf("the password is sealed under key %x, which this worker does not hold: give all workers the same SECRETS_IDENTITY_FILE", id)
+	}
+	plain, err := aead.Open(nil, nil, sealed[headerSize:], []byte(context))
+	if err != nil {
+		return provision.Secret{}, errors.New("the sealed password does not belong to this request, or was changed")
+	}
+	return provision.NewSecret(string(plain)), nil
+}
+
+// Generate writes a new identity to path, which must not exist yet. It is
+// complete and readable by its owner alone before it bears that name.
+func Generate(path string) error {
+	x, err := age.GenerateX25519Identity()
+	if err != nil {
+		return fmt.Errorf("make an identity: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make an identity: %w", err)
+	}
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "# public key: %s\n%s\n", x.Recipient(), x)
+	tmp := path + "." + rand.Text()
+	if err := os.WriteFile(tmp, text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("make an identity: %w", err)
+	}
+	defer os.Remove(tmp)
+	if err := os.Link(tmp, path); err != nil { // unlike a rename it never replaces
+		return fmt.Errorf("make an identity: %w", err)
+	}
+	return nil
+}

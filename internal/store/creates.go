@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"ddsworker/internal/provision"
+)
+
+// One statement takes due requests, project by project so that none waits behind
+// another's backlog, and records the intent to call for each. SKIP LOCKED lets
+// workers claim side by side.
+const claimCreatesSQL = `
+with due as (
+	select r.request_id from unnest($1::text[]) p(project_id)
+	cross join lateral (
+		select request_id from requests
+		where state = 'pending' and not look_first and project_id = p.project_id and region = $2 and next_attempt_at <= now()
+		order by next_attempt_at limit $3
+		for update skip locked) r
+	limit $3
+), claimed as (
+	update requests r set state = 'creating', fence = fence + 1, attempts = attempts + 1, looks = 0, claimed_by = $4,
+		next_attempt_at = now() + make_interval(secs => $5), settled_at = now() + make_interval(secs => $6), waiting_for = null
+	from due where r.request_id = due.request_id
+	returning r.*
+), intended as (
+	insert into attempts (request_id, number, fence, worker) select request_id, attempts, fence, $4 from claimed
+), told as (
+	insert into events (request_id, kind, state) select request_id, 'creating', 'creating' from claimed
+)
+select request_id, fence, attempts, project_id, name, spec::text, sealed_password, mark::text, prepaid, coalesce(error_code, ''), repeats,
+	coalesce(extract(epoch from now() - first_attempt_at), 0)::float8
+from claimed`
+
+// ClaimCreates implements provision.CreateStore.
+func (s *Store) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]provision.CreateClaim, error) {
+	rows, err := s.pool.Query(ctx, claimCreatesSQL, q.Served.Projects, q.Served.Region, q.Limit, q.Worker,
+		seconds(q.Lease), seconds(q.Settle))
+	if err != nil {
+		return nil, translate(err)
+	}
+	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c provision.CreateClaim, err error) {
+		var spec string
+		var age float64
+		err = row.Scan(&c.RequestID, &c.Fence, &c.Attempt, &c.ProjectID, &c.Name, &spec, &c.SealedPassword, &c.Mark, &c.Prepaid,
+			&c.LastCode, &c.Repeats, &age)
+		c.Spec, c.Age = []byte(spec), duration(age)
+		return c, err
+	})
+	return claims, translate(err)
+}
+
+// An attempt's outcome is recorded whoever holds the request by now; the request
+// changes only under the fencing number of the claim. A new instance of a project
+// whose tags are not proved yet is looked at soon, to prove them.
+const recordCreatesSQL = `
+with input as (
+	select * from unnest($1::text[], $2::bigint[], $3::int[], $4::text[], $5::float8[], $6::text[], $7::float8[], $8::bool[], $9::text[],
+		$10::text[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])
+	as i(request_id, fence, number, outcome, took, state, delay, look_first, waiting_for,
+		error_code, error_message, error_class, http_status, cloud_request_id, instance_id, job_id, order_id, instance_status)
+), reported as (
+	update attempts a set outcome = i.outcome, finished_at = now(), took = make_interval(secs => i.took), http_status = i.http_status,
+		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class, cloud_request_id = i.cloud_request_id,
+		instance_id = i.instance_id, job_id = i.job_id
+	from input i where a.request_id = i.request_id and a.number = i.number
+), changed as (
+	update requests r set state = i.state, claimed_by = null, look_first = i.look_first, waiting_for = i.waiting_for,
+		next_attempt_at = now() + make_interval(secs => i.delay),
+		first_attempt_at = coalesce(r.first_attempt_at,
+			case when i.error_class is distinct from 'not_sent' then now() - make_interval(secs => i.took) end),
+		repeats = case when i.error_code = r.error_code then r.repeats + 1 else 1 end,
+		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class,
+		cloud_request_id = i.cloud_request_id,
+		sealed_password = case when i.state in ('pending', 'creating') then r.sealed_password end,
+		finished_at = case when i.state = 'failed' then now() end
+	from input i
+	where r.request_id = i.request_id and r.fence = i.fence and r.state = 'creating'
+	returning i.*, r.project_id, r.name
+), built as (
+	insert into instances (instance_id, request_id, project_id, name, order_id, adopted, status, next_look_at)
+	select c.instance_id, c.request_id, c.project_id, c.name, c.order_id, false, c.instance_status,
+		now() + make_interval(secs => case when p.marks_seen_at is null then 0 else c.delay end)
+	from changed c left join projects p using (project_id)
+	where c.instance_id is not null
+), running as (
+	insert into jobs (job_id, request_id, instance_id) select job_id, request_id, instance_id from changed where job_id is not null
+)
+insert into events (request_id, kind, state, instance_id, job_id, error_code, error_message, error_class, cloud_request_id, detail)
+select request_id, case when state = 'pending' then 'waiting' when state = 'creating' then 'unknown' else state end, state,
+	instance_id, job_id, error_code, error_message, error_class, cloud_request_id, waiting_for
+from changed`
+
+// RecordCreates implements provision.CreateStore.
+func (s *Store) RecordCreates(ctx context.Context, batch []provision.CreateResult) error {
+	type row = provision.CreateResult
+	failure := func(get func(provision.Failure) string) []*string {
+		return column(batch, func(r row) *string {
+			if r.Failure == nil {
+				return nil
+			}
+			return text(get(*r.Failure))
+		})
+	}
+	_, err := s.pool.Exec(ctx, recordCreatesSQL,
+		column(batch, func(r row) string { return r.RequestID }),
+		column(batch, func(r row) int64 { return r.Fence }),
+		column(batch, func(r row) int32 { return int32(r.Attempt) }),
+		column(batch, func(r row) string { return string(r.Outcome) }),
+		column(batch, func(r row) float64 { return seconds(r.Took) }),
+		column(batch, func(r row) string { return string(r.Next.State) }),
+		column(batch, func(r row) float64 { return seconds(r.Next.Delay) }),
+		column(batch, func(r row) bool { return r.Next.LookFirst }),
+		column(batch, func(r row) *string { return text(r.Next.WaitingFor) }),
+		failure(func(f provision.Failure) string { return f.Code }),
+		failure(func(f provision.Failure) string { return f.Message }),
+		failure(func(f provision.Failure) string { return string(f.Class) }),
+		column(batch, httpStatus),
+		column(batch, func(r row) *string {
+			if r.Failure != nil {
+				return text(r.Failure.CloudRequestID)
+			}
+			return text(r.Created.CloudRequestID)
+		}),
+		column(batch, func(r row) *string { return text(r.Created.InstanceID) }),
+		column(batch, func(r row) *string { return text(r.Created.JobID) }),
+		column(batch, func(r row) *string { return text(r.Created.OrderID) }),
+		column(batch, func(r row) *string { return text(r.Created.Status) }))
+	return translate(err)
+}
+
+func httpStatus(r provision.CreateResult) *int32 {
+	status := int32(r.Created.HTTPStatus)
+	if r.Failure != nil {
+		status = int32(r.Failure.HTTPStatus)
+	}
+	if status == 0 {
+		return nil
+	}
+	return &status
+}

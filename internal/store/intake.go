@@ -1,0 +1,145 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"ddsworker/internal/provision"
+)
+
+const acceptSQL = `
+with input as (
+	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bool[], $7::text[], $8::bytea[],
+		$9::bytea[], $10::text[], $11::text[], $12::timestamptz[], $13::bigint[], $14::text[])
+	as i(request_id, project_id, region, name, mode, prepaid, spec, sealed_password,
+		fingerprint, requested_by, traceparent, received_at, stream_sequence, waiting_for)
+), added as (
+	insert into requests (request_id, state, project_id, region, name, mode, prepaid, spec, sealed_password,
+		fingerprint, requested_by, traceparent, received_at, stream_sequence, waiting_for, look_first)
+	select i.request_id, 'pending', i.project_id, i.region, i.name, i.mode, i.prepaid, i.spec::jsonb, i.sealed_password,
+		i.fingerprint, i.requested_by, i.traceparent, i.received_at, i.stream_sequence, i.waiting_for,
+		not exists (select 1 from projects p where p.project_id = i.project_id and p.marks_seen_at is not null)
+	from input i
+	on conflict (request_id) do nothing
+	returning request_id, waiting_for
+), told as (
+	insert into events (request_id, kind, state, detail)
+	select request_id, 'accepted', 'pending', waiting_for from added
+)
+select request_id from added`
+
+// Accept implements provision.IntakeStore. In a project where tags are not known
+// to be reliable, a request looks before its first call.
+func (s *Store) Accept(ctx context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
+	type row = provision.NewRequest
+	rows, err := s.pool.Query(ctx, acceptSQL,
+		column(batch, func(r row) string { return r.ID }),
+		column(batch, func(r row) string { return r.ProjectID }),
+		column(batch, func(r row) string { return r.Region }),
+		column(batch, func(r row) string { return r.Name }),
+		column(batch, func(r row) string { return r.Mode }),
+		column(batch, func(r row) bool { return r.Prepaid }),
+		column(batch, func(r row) string { return string(r.Spec) }),
+		column(batch, func(r row) []byte { return r.SealedPassword }),
+		column(batch, func(r row) []byte { return r.Fingerprint[:] }),
+		column(batch, func(r row) *string { return text(r.RequestedBy) }),
+		column(batch, func(r row) *string { return text(r.Traceparent) }),
+		column(batch, func(r row) time.Time { return r.ReceivedAt }),
+		column(batch, func(r row) int64 { return int64(r.Sequence) }),
+		column(batch, func(r row) *string { return text(r.WaitingFor) }))
+	if err != nil {
+		return nil, translate(err)
+	}
+	added, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, translate(err)
+	}
+	return s.compare(ctx, batch, added)
+}
+
+// compare tells what became of each row: those that were not added were there
+// before, perhaps with another body.
+func (s *Store) compare(ctx context.Context, batch []provision.NewRequest, added []string) ([]provision.Acceptance, error) {
+	out := make([]provision.Acceptance, len(batch))
+	if len(added) == len(batch) {
+		return out, nil
+	}
+	isNew := map[string]bool{}
+	for _, id := range added {
+		isNew[id] = true
+	}
+	rows, err := s.pool.Query(ctx, `select request_id, fingerprint from requests where request_id = any($1)`,
+		column(batch, func(r provision.NewRequest) string { return r.ID }))
+	if err != nil {
+		return nil, translate(err)
+	}
+	known := map[string][32]byte{}
+	var id string
+	var fingerprint []byte
+	if _, err = pgx.ForEachRow(rows, []any{&id, &fingerprint}, func() error {
+		known[id] = [32]byte(fingerprint)
+		return nil
+	}); err != nil {
+		return nil, translate(err)
+	}
+	for n, r := range batch {
+		switch f, ok := known[r.ID]; {
+		case isNew[r.ID]:
+		case !ok:
+			return nil, fmt.Errorf("request %q was neither added nor found: it was removed meanwhile", r.ID)
+		case f == r.Fingerprint:
+			out[n] = provision.Duplicate
+		default:
+			out[n] = provision.Conflicting
+		}
+	}
+	return out, nil
+}
+
+const rejectSQL = `
+with input as (
+	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+		$8::int[], $9::text[], $10::timestamptz[], $11::bigint[])
+	as i(request_id, project_id, name, mode, code, reasons, body, size, requested_by, received_at, stream_sequence)
+), added as (
+	insert into rejections (request_id, project_id, name, mode, code, reasons, body, size, requested_by, received_at, stream_sequence)
+	select request_id, project_id, name, mode, code, reasons::jsonb, body::json, size, requested_by, received_at, stream_sequence
+	from input
+	on conflict (stream_sequence, received_at) do nothing
+	returning request_id, code, reasons, stream_sequence
+)
+insert into events (request_id, kind, state, error_code, error_message, error_class, concerns)
+select a.request_id, case when r.request_id is null then 'rejected' else 'refused' end, coalesce(r.state, 'rejected'), a.code,
+	(select string_agg((v->>'path') || ': given ' || (v->>'given') || ', allowed ' || (v->>'allowed'), '; ')
+	 from jsonb_array_elements(a.reasons) v), 'invalid', a.stream_sequence
+from added a left join requests r on r.request_id = a.request_id`
+
+// Reject implements provision.IntakeStore.
+func (s *Store) Reject(ctx context.Context, batch []provision.Rejection) error {
+	type row = provision.Rejection
+	reasons := make([]string, len(batch))
+	for n, r := range batch {
+		text, err := json.Marshal(r.Reasons)
+		if err != nil {
+			return fmt.Errorf("%w: its reasons: %w", provision.ErrUnstorable, err)
+		}
+		reasons[n] = string(text)
+	}
+	_, err := s.pool.Exec(ctx, rejectSQL,
+		column(batch, func(r row) string { return r.RequestID }),
+		column(batch, func(r row) *string { return text(r.ProjectID) }),
+		column(batch, func(r row) *string { return text(r.Name) }),
+		column(batch, func(r row) *string { return text(r.Mode) }),
+		column(batch, func(r row) string { return r.Code }),
+		reasons,
+		column(batch, func(r row) *string { return text(string(r.Body)) }),
+		column(batch, func(r row) int32 { return int32(r.Size) }),
+		column(batch, func(r row) *string { return text(r.RequestedBy) }),
+		column(batch, func(r row) time.Time { return r.ReceivedAt }),
+		column(batch, func(r row) int64 { return int64(r.Sequence) }))
+	return translate(err)
+}

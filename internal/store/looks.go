@@ -1,0 +1,198 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/jackc/pgx/v5"
+
+	"ddsworker/internal/provision"
+)
+
+// Rows that must be looked for: in creating and due, which is a lease that ended
+// or an unknown outcome; or pending and told to look first. An attempt whose
+// outcome never came is recorded as unknown.
+const claimLooksSQL = `
+with due as (
+	select r.request_id from unnest($1::text[]) p(project_id)
+	cross join lateral (
+		select request_id from requests
+		where (state = 'creating' or (state = 'pending' and look_first))
+			and project_id = p.project_id and region = $2 and next_attempt_at <= now()
+		order by next_attempt_at limit $3
+		for update skip locked) r
+	limit $3
+), claimed as (
+	update requests r set state = 'creating', fence = fence + 1, looks = looks + 1, claimed_by = $4,
+		next_attempt_at = now() + make_interval(secs => $5), waiting_for = null,
+		first_attempt_at = coalesce(first_attempt_at, case when attempts > 0 then now() end)
+	from due where r.request_id = due.request_id
+	returning r.*
+), lost as (
+	update attempts a set outcome = 'unknown', error_class = 'lost',
+		error_message = 'its worker did not report before its lease ended'
+	from claimed c where a.request_id = c.request_id and a.number = c.attempts and a.outcome is null
+)
+select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, c.prepaid, c.looks, c.attempts,
+	case when c.attempts > 0 then coalesce(a.outcome, 'unknown') else '' end, coalesce(a.error_code, ''), coalesce(a.error_message, 'no answer was recorded'),
+	coalesce(c.settled_at <= now(), true), p.marks_seen_at is not null, c.namesakes,
+	coalesce(extract(epoch from now() - c.first_attempt_at), 0)::float8
+from claimed c
+left join attempts a on a.request_id = c.request_id and a.number = c.attempts
+left join projects p on p.project_id = c.project_id`
+
+// ClaimLooks implements provision.LookStore.
+func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provision.LookClaim, error) {
+	rows, err := s.pool.Query(ctx, claimLooksSQL, q.Served.Projects, q.Served.Region, q.Limit, q.Worker, seconds(q.Lease))
+	if err != nil {
+		return nil, translate(err)
+	}
+	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c provision.LookClaim, err error) {
+		var spec string
+		var age float64
+		err = row.Scan(&c.RequestID, &c.Fence, &c.ProjectID, &c.Name, &spec, &c.Mark, &c.Prepaid, &c.Looks, &c.Attempts,
+			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.Settled, &c.MarksSeen, &c.Namesakes, &age)
+		c.Spec, c.Age = []byte(spec), duration(age)
+		return c, err
+	})
+	return claims, translate(err)
+}
+
+// Where tags cannot be relied on only one open request may hold a name: the
+// others wait for their turn before they note who else has it.
+const recordLooksSQL = `
+with input as (
+	select i.*, i.namesakes is not null and exists (
+		select 1 from requests r join requests o on o.project_id = r.project_id and o.name = r.name and o.request_id <> r.request_id
+		where r.request_id = i.request_id and o.namesakes is not null and o.state in ('pending', 'creating', 'building')) as held
+	from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::bool[], $8::text[],
+		$9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[])
+	as i(request_id, fence, kind, detail, state, delay, look_first, waiting_for,
+		error_code, error_message, error_class, cloud_request_id, namesakes, instance_id, instance_status, orphans)
+), changed as (
+	update requests r set claimed_by = null,
+		state = i.state,
+		look_first = i.look_first or i.held,
+		waiting_for = case when i.held then 'another request of the same name to end, because this cloud does not show tags' else i.waiting_for end,
+		next_attempt_at = now() + case when i.held then interval '5 seconds' else make_interval(secs => i.delay) end,
+		namesakes = case when i.namesakes is null or i.held then r.namesakes
+			else array(select jsonb_array_elements_text(i.namesakes::jsonb)) end,
+		error_code = coalesce(i.error_code, r.error_code), error_message = coalesce(i.error_message, r.error_message),
+		error_class = coalesce(i.error_class, r.error_class),
+		sealed_password = case when i.state in ('pending', 'creating') then r.sealed_password end,
+		finished_at = case when i.state = 'failed' then now() end
+	from input i
+	where r.request_id = i.request_id and r.fence = i.fence and r.state = 'creating'
+	returning i.*, r.project_id, r.name
+), adopted as (
+	insert into instances (instance_id, request_id, project_id, name, adopted, status, next_look_at)
+	select instance_id, request_id, project_id, name, true, instance_status, now()
+	from changed where instance_id is not null
+), surplus as (
+	insert into orphans (instance_id, project_id, name, mark, request_id, status, why, evidence)
+	select o->>'id', c.project_id, o->>'name', o->>'mark', c.request_id, o->>'status',
+		'a second instance for one request; the oldest was adopted', o
+	from changed c cross join lateral jsonb_array_elements(c.orphans::jsonb) o
+	where c.orphans is not null
+	on conflict (instance_id) do update set last_seen_at = now(), status = excluded.status
+)
+insert into events (request_id, kind, state, instance_id, error_code, error_message, error_class, detail, cloud_request_id)
+select request_id, case when state = 'failed' then 'failed' else kind end, state, instance_id, error_code, error_message, error_class,
+	detail, cloud_request_id
+from changed`
+
+// RecordLooks implements provision.LookStore.
+func (s *Store) RecordLooks(ctx context.Context, batch []provision.LookResult) error {
+	type row = provision.LookResult
+	failure := func(get func(provision.Failure) string) []*string {
+		return column(batch, func(r row) *string {
+			if r.Failure == nil {
+				return nil
+			}
+			return text(get(*r.Failure))
+		})
+	}
+	adopt := func(get func(provision.Instance) string) []*string {
+		return column(batch, func(r row) *string {
+			if r.Adopt == nil {
+				return nil
+			}
+			return text(get(*r.Adopt))
+		})
+	}
+	_, err := s.pool.Exec(ctx, recordLooksSQL,
+		column(batch, func(r row) string { return r.RequestID }),
+		column(batch, func(r row) int64 { return r.Fence }),
+		column(batch, func(r row) string { return r.Kind }),
+		column(batch, func(r row) *string { return text(r.Detail) }),
+		column(batch, func(r row) string { return string(r.Next.State) }),
+		column(batch, func(r row) float64 { return seconds(r.Next.Delay) }),
+		column(batch, func(r row) bool { return r.Next.LookFirst }),
+		column(batch, func(r row) *string { return text(r.Next.WaitingFor) }),
+		failure(func(f provision.Failure) string { return f.Code }),
+		failure(func(f provision.Failure) string { return f.Message }),
+		failure(func(f provision.Failure) string { return string(f.Class) }),
+		column(batch, func(r row) *string { return text(r.CloudRequestID) }),
+		column(batch, func(r row) *string { return list(r.Namesakes) }),
+		adopt(func(i provision.Instance) string { return i.ID }),
+		adopt(func(i provision.Instance) string { return i.Status }),
+		column(batch, func(r row) *string { return orphans(r.Orphans) }))
+	return translate(err)
+}
+
+// list is a text[] as JSON, because unnest flattens arrays of arrays; nil stays
+// NULL, and an empty list stays one.
+func list(values []string) *string {
+	if values == nil {
+		return nil
+	}
+	return marshal(values)
+}
+
+// marshal never fails for what it is given here: strings and maps of strings.
+func marshal(v any) *string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	s := string(b)
+	return &s
+}
+
+func orphans(list []provision.Instance) *string {
+	if len(list) == 0 {
+		return nil
+	}
+	return marshal(column(list, func(i provision.Instance) map[string]string {
+		return map[string]string{"id": i.ID, "name": i.Name, "status": i.Status, "mark": i.Tags[provision.TagRequest], "created": i.Created}
+	}))
+}
+
+// MarksSeen implements provision.LookStore and provision.PollStore. Requests that
+// only looked first because tags were not proved yet may call at once.
+func (s *Store) MarksSeen(ctx context.Context, projectID string) error {
+	_, err := s.pool.Exec(ctx, `
+		with seen as (
+			insert into projects (project_id, marks_seen_at) values ($1, now())
+			on conflict (project_id) do update set marks_seen_at = now() where projects.marks_seen_at is null
+			returning project_id
+		)
+		update requests r set look_first = false, waiting_for = case when looks = 0 then waiting_for end, next_attempt_at = least(next_attempt_at, now())
+		from seen where r.project_id = seen.project_id and r.state = 'pending' and r.look_first and r.attempts = 0`, projectID)
+	return translate(err)
+}
+
+// KnownInstances implements provision.LookStore.
+func (s *Store) KnownInstances(ctx context.Context, ids []string) (map[string]string, error) {
+	known := map[string]string{}
+	if len(ids) == 0 {
+		return known, nil
+	}
+	rows, err := s.pool.Query(ctx, `select instance_id, request_id from instances where instance_id = any($1)`, ids)
+	if err != nil {
+		return nil, translate(err)
+	}
+	var instance, request string
+	_, err = pgx.ForEachRow(rows, []any{&instance, &request}, func() error { known[instance] = request; return nil })
+	return known, translate(err)
+}

@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"ddsworker/internal/provision"
+)
+
+// Reads are harmless, so moving the next look forward is lease enough.
+const claimPollsSQL = `
+with due as (
+	select i.instance_id from unnest($1::text[]) p(project_id)
+	cross join lateral (
+		select instance_id from instances
+		where project_id = p.project_id and next_look_at <= now() + make_interval(secs => $4)
+		order by next_look_at limit $2
+		for update skip locked) i
+	limit $2
+), claimed as (
+	update instances i set next_look_at = now() + make_interval(secs => $3), looks = looks + 1
+	from due where i.instance_id = due.instance_id
+	returning i.*
+)
+select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, c.name, r.mark::text, c.looks, p.marks_seen_at is not null,
+	coalesce(j.status, ''), coalesce(j.progress, 0), extract(epoch from now() - c.created_at)::float8
+from claimed c
+join requests r on r.request_id = c.request_id
+left join jobs j on j.instance_id = c.instance_id
+left join projects p on p.project_id = c.project_id`
+
+// ClaimPolls implements provision.PollStore.
+func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provision.PollClaim, error) {
+	rows, err := s.pool.Query(ctx, claimPollsSQL, q.Served.Projects, q.Limit, seconds(q.Lease), seconds(q.Slack))
+	if err != nil {
+		return nil, translate(err)
+	}
+	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c provision.PollClaim, err error) {
+		var age float64
+		err = row.Scan(&c.RequestID, &c.InstanceID, &c.JobID, &c.ProjectID, &c.Name, &c.Mark, &c.Looks, &c.MarksSeen,
+			&c.JobStatus, &c.Progress, &age)
+		c.Age = duration(age)
+		return c, err
+	})
+	return claims, translate(err)
+}
+
+// What a poll writes is guarded by the instance being the request's and the
+// request still being built. A change of state takes the job along.
+const recordPollsSQL = `
+with input as (
+	select i.* from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::timestamptz[], $8::timestamptz[],
+		$9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::float8[], $15::bool[], $16::text[], $17::text[], $18::text[])
+	as i(request_id, instance_id, job_id, job_status, progress, fail_reason, job_created_at, job_ended_at,
+		instance_status, port, addresses, detail, state, delay, changed, error_code, error_message, error_class)
+	join instances n on n.instance_id = i.instance_id and n.request_id = i.request_id and n.gone_at is null
+	join requests r on r.request_id = i.request_id and r.state = 'building'
+), ended as (
+	update requests r set state = i.state, finished_at = now(),
+		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class
+	from input i where r.request_id = i.request_id and r.state = 'building' and i.state <> 'building'
+), seen as (
+	update instances n set updated_at = now(),
+		next_look_at = case when i.state = 'building' then now() + make_interval(secs => i.delay) end,
+		status = coalesce(i.instance_status, n.status), port = coalesce(i.port, n.port),
+		addresses = case when i.addresses is null then n.addresses
+			else array(select jsonb_array_elements_text(i.addresses::jsonb)) end,
+		detail = coalesce(i.detail::jsonb, n.detail)
+	from input i where n.instance_id = i.instance_id
+), followed as (
+	insert into jobs (job_id, request_id, instance_id, status, progress, fail_reason, cloud_created_at, cloud_ended_at)
+	select job_id, request_id, instance_id, job_status, progress, fail_reason, job_created_at, job_ended_at
+	from input where job_id is not null and job_status is not null and changed
+	on conflict (job_id) do update set status = excluded.status, progress = excluded.progress, fail_reason = excluded.fail_reason,
+		cloud_created_at = coalesce(excluded.cloud_created_at, jobs.cloud_created_at),
+		cloud_ended_at = coalesce(excluded.cloud_ended_at, jobs.cloud_ended_at), updated_at = now()
+)
+insert into events (request_id, kind, state, progress, instance_id, job_id, error_code, error_message, error_class)
+select request_id, case when state = 'building' then 'progress' else state end, state, progress, instance_id, job_id,
+	error_code, error_message, error_class
+from input where changed`
+
+// RecordPolls implements provision.PollStore.
+func (s *Store) RecordPolls(ctx context.Context, batch []provision.PollResult) error {
+	type row = provision.PollResult
+	failure := func(get func(provision.Failure) string) []*string {
+		return column(batch, func(r row) *string {
+			if r.Failure == nil {
+				return nil
+			}
+			return text(get(*r.Failure))
+		})
+	}
+	instance := func(get func(provision.Instance) *string) []*string {
+		return column(batch, func(r row) *string {
+			if r.Instance == nil {
+				return nil
+			}
+			return get(*r.Instance)
+		})
+	}
+	_, err := s.pool.Exec(ctx, recordPollsSQL,
+		column(batch, func(r row) string { return r.RequestID }),
+		column(batch, func(r row) string { return r.InstanceID }),
+		column(batch, func(r row) *string { return text(r.JobID) }),
+		column(batch, func(r row) *string { return text(r.JobStatus) }),
+		column(batch, func(r row) int32 { return int32(min(max(r.Progress, 0), 100)) }),
+		column(batch, func(r row) *string { return text(r.FailReason) }),
+		column(batch, func(r row) *time.Time { return moment(r.JobCreated) }),
+		column(batch, func(r row) *time.Time { return moment(r.JobEnded) }),
+		instance(func(i provision.Instance) *string { return text(i.Status) }),
+		instance(func(i provision.Instance) *string { return text(i.Port) }),
+		instance(func(i provision.Instance) *string { return list(i.Addresses) }),
+		instance(func(i provision.Instance) *string { return text(string(i.Detail)) }),
+		column(batch, func(r row) string { return string(r.State) }),
+		column(batch, func(r row) float64 { return seconds(r.Delay) }),
+		column(batch, func(r row) bool { return r.Changed }),
+		failure(func(f provision.Failure) string { return f.Code }),
+		failure(func(f provision.Failure) string { return f.Message }),
+		failure(func(f provision.Failure) string { return string(f.Class) }))
+	return translate(err)
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

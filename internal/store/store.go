@@ -1,0 +1,144 @@
+// Package store keeps requests, attempts, instances, jobs and events in
+// Postgres, which is the system of record.
+//
+// It promises that every change of a request's state is guarded by the state and
+// the fencing number it starts from, that a batch is one statement, and that
+// whatever changes a state writes the event of it in the same statement. All due
+// times, leases and deadlines are Postgres's clock.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ddsworker/internal/provision"
+)
+
+// Store is a pool of connections to one database.
+type Store struct {
+	pool *pgxpool.Pool
+}
+
+// Config says how to reach the database.
+type Config struct {
+	URL      string // a connection string or URL, as libpq reads it
+	MaxConns int    // of this process; 0: 10
+}
+
+// limits of a connection that is not what it was.
+const (
+	pingTimeout      = 2 * time.Second
+	connectTimeout   = 5 * time.Second
+	statementTimeout = "30s"
+)
+
+// Open returns a Store. It connects when it is first used, so an absent database
+// is no error here; a connection string that cannot be read is.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	cfg, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, errors.New("DATABASE_URL cannot be read: it wants the form postgres://user:password@host:5432/database?sslmode=…")
+	}
+	cfg.MaxConns = int32(c.MaxConns)
+	if c.MaxConns == 0 {
+		cfg.MaxConns = 10
+	}
+	cfg.PingTimeout = pingTimeout
+	cfg.MaxConnLifetimeJitter = 5 * time.Minute
+	cfg.ConnConfig.ConnectTimeout = connectTimeout
+	setDefault(cfg.ConnConfig.RuntimeParams, "application_name", "ddsworker")
+	setDefault(cfg.ConnConfig.RuntimeParams, "statement_timeout", statementTimeout)
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	return &Store{pool: pool}, nil
+}
+
+func setDefault(m map[string]string, key, value string) {
+	if _, ok := m[key]; !ok {
+		m[key] = value
+	}
+}
+
+// Close waits for what is running and closes all connections.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
+
+// Installation returns who we are: the value of the tag provision-by, and the
+// epoch, which grows when the database was restored.
+func (s *Store) Installation(ctx context.Context) (id string, epoch int, err error) {
+	err = s.pool.QueryRow(ctx, `select id::text, epoch from installation`).Scan(&id, &epoch)
+	return id, epoch, translate(err)
+}
+
+// LiveRequests counts the requests that have not ended, by state.
+func (s *Store) LiveRequests(ctx context.Context) (map[provision.State]int, error) {
+	rows, err := s.pool.Query(ctx,
+		`select state, count(*) from requests where state in ('pending', 'creating', 'building') group by state`)
+	if err != nil {
+		return nil, translate(err)
+	}
+	counts := map[provision.State]int{provision.Pending: 0, provision.Creating: 0, provision.Building: 0}
+	var state provision.State
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error { counts[state] = n; return nil })
+	return counts, translate(err)
+}
+
+// translate turns the driver's errors into ours, by code. The message of an
+// error that a row caused may hold the row, so only its code and constraint pass.
+func translate(err error) error {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return err
+	}
+	switch {
+	case strings.HasPrefix(pg.Code, "22"), strings.HasPrefix(pg.Code, "23"), pg.Code == "54000":
+		return fmt.Errorf("%w: SQLSTATE %s %s", provision.ErrUnstorable, pg.Code, strings.TrimSpace(pg.ConstraintName+" "+reason(pg.Code)))
+	case pg.Code == "42P01":
+		return fmt.Errorf("the database has no tables of ours, run 'worker migrate' (SQLSTATE %s)", pg.Code)
+	}
+	return fmt.Errorf("postgres: %s (SQLSTATE %s)", pg.Message, pg.Code)
+}
+
+// reason says in words what the codes mean that a request's body can cause.
+func reason(code string) string {
+	return map[string]string{
+		"22003": "a number beyond measure",
+		"22021": "text that is not UTF-8, or holds a NUL",
+		"22P02": "text that is not what its column holds",
+		"22P05": "a character that Postgres cannot hold",
+		"23505": "it is there already",
+	}[code]
+}
+
+// column takes one field out of every row, for unnest.
+func column[T, C any](rows []T, field func(T) C) []C {
+	out := make([]C, len(rows))
+	for i, r := range rows {
+		out[i] = field(r)
+	}
+	return out
+}
+
+// text is nil for the empty string, so that nothing is NULL in SQL.
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func seconds(d time.Duration) float64 { return d.Seconds() }
+
+func duration(secs float64) time.Duration { return time.Duration(secs * float64(time.Second)) }
