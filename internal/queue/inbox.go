@@ -1,0 +1,252 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"ddsworker/internal/provision"
+)
+
+// ErrInboxClosed is what Receive returns after Close.
+var ErrInboxClosed = errors.New("the inbox is closed")
+
+// heartbeat is how often the server says that a pull is still waiting. Two that
+// are missing mean that nobody will answer it any more.
+const heartbeat = 2 * time.Second
+
+// InboxConfig says how an Inbox works.
+type InboxConfig struct {
+	// Prefetch is how many deliveries may lie here unreceived; default 1000, at
+	// least 2. Their AckWait runs meanwhile.
+	Prefetch int
+	// Prepare is called before the consumer is opened, at the start and whenever
+	// it was lost: Setup where the worker may make streams, Check otherwise. It
+	// may be nil.
+	Prepare func(ctx context.Context) error
+	// Report is told about PartInbox whenever it fails and whenever it works
+	// again. It may be nil.
+	Report func(part string, err error)
+}
+
+// Inbox hands out the deliveries of DDS_REQUESTS. It pulls only while there is
+// room for what comes, and goes on by itself after whatever befell the
+// connection, the stream or the consumer. It implements provision.Inbox.
+type Inbox struct {
+	js     jetstream.JetStream
+	cfg    InboxConfig
+	ready  chan provision.Message
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	// Used by the goroutine of run alone.
+	pause    *backoff.ExponentialBackOff
+	reported bool         // something was reported
+	healthy  bool         // what was reported last
+	born     time.Time    // when the present consumer was made
+	outlived *atomic.Bool // set when it is not the present one any more
+}
+
+var _ provision.Inbox = (*Inbox)(nil)
+
+// NewInbox starts to pull. Close ends it.
+func NewInbox(js jetstream.JetStream, cfg InboxConfig) *Inbox {
+	cfg.Prefetch = max(2, orDefault(cfg.Prefetch, 1000))
+	if cfg.Prepare == nil {
+		cfg.Prepare = func(context.Context) error { return nil }
+	}
+	if cfg.Report == nil {
+		cfg.Report = func(string, error) {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	i := &Inbox{
+		js:  js,
+		cfg: cfg,
+		// The rest of the prefetch is what the iterator holds and the one
+		// delivery on its way from there to here.
+		ready:    make(chan provision.Message, cfg.Prefetch-iteratorShare(cfg.Prefetch)-1),
+		cancel:   cancel,
+		done:     make(chan struct{}),
+		outlived: new(atomic.Bool),
+		pause: backoff.NewExponentialBackOff(
+			backoff.WithInitialInterval(250*time.Millisecond),
+			backoff.WithMaxInterval(15*time.Second),
+			backoff.WithMaxElapsedTime(0)),
+	}
+	go i.run(ctx)
+	return i
+}
+
+// iteratorShare is how much of the prefetch the iterator may ask for.
+func iteratorShare(prefetch int) int { return prefetch / 2 }
+
+// Receive blocks until there is a delivery, and returns it with what has piled
+// up behind it, at most limit. It ends with ctx, and with ErrInboxClosed.
+func (i *Inbox) Receive(ctx context.Context, limit int) ([]provision.Message, error) {
+	var batch []provision.Message
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-i.done:
+		return nil, ErrInboxClosed
+	case m := <-i.ready:
+		batch = append(batch, m)
+	}
+	for len(batch) < limit {
+		select {
+		case m := <-i.ready:
+			batch = append(batch, m)
+		default:
+			return batch, nil
+		}
+	}
+	return batch, nil
+}
+
+// Close gives back what nobody received, so that another worker has it at once,
+// and waits until the inbox has ended. Settle what was received, then close the
+// connection.
+func (i *Inbox) Close() {
+	i.cancel()
+	<-i.done
+}
+
+// run supervises: open, pump until that fails, wait, and again.
+func (i *Inbox) run(ctx context.Context) {
+	defer close(i.done)
+	defer i.giveBack()
+	var failed time.Time // when the consumer was made that failed last
+	for {
+		consumer, err := i.open(ctx)
+		if err == nil {
+			// A pull that nobody answered although the consumer was there is not
+			// cured by finding the same consumer once more.
+			if !failed.Equal(i.born) {
+				i.report(nil)
+			}
+			err = i.pump(ctx, consumer)
+			failed = i.born
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		i.report(err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(i.pause.NextBackOff()):
+		}
+	}
+}
+
+func (i *Inbox) open(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
+	defer cancel()
+	if err := i.cfg.Prepare(ctx); err != nil {
+		return nil, err
+	}
+	consumer, err := i.js.Consumer(ctx, RequestsStream, ConsumerName)
+	if err != nil {
+		return nil, fmt.Errorf("open consumer %s of stream %s: %w; where it is missing, run `worker migrate`",
+			ConsumerName, RequestsStream, err)
+	}
+	if born := consumer.CachedInfo().Created; !born.Equal(i.born) {
+		i.outlived.Store(true)
+		i.born, i.outlived = born, new(atomic.Bool)
+	}
+	return consumer, nil
+}
+
+// pump moves deliveries from the server to Receive until ctx ends or the
+// consumer is lost.
+func (i *Inbox) pump(ctx context.Context, consumer jetstream.Consumer) error {
+	iterator, err := consumer.Messages(
+		jetstream.PullMaxMessages(iteratorShare(i.cfg.Prefetch)),
+		jetstream.PullHeartbeat(heartbeat))
+	if err != nil {
+		return fmt.Errorf("pull from %s: %w", RequestsStream, err)
+	}
+	defer abandon(iterator)
+	for {
+		msg, err := next(ctx, iterator, 3*heartbeat)
+		switch {
+		case ctx.Err() != nil:
+			if msg != nil {
+				_ = msg.Nak() // a lost one is repeated after AckWait
+			}
+			return ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			// Quiet for longer than two missing heartbeats, so there were some;
+			// they are not counted while the connection is away.
+			if i.js.Conn().IsConnected() {
+				i.works()
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("pull from %s: %w", RequestsStream, err)
+		}
+		i.works()
+		message, err := toMessage(msg, i.outlived)
+		if err != nil {
+			return err
+		}
+		select {
+		case i.ready <- message:
+		case <-ctx.Done():
+			_ = message.Settle.Nak(0)
+			return ctx.Err()
+		}
+	}
+}
+
+// next waits for a message, but not longer than wait.
+func next(ctx context.Context, iterator jetstream.MessagesContext, wait time.Duration) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return iterator.Next(jetstream.NextContext(ctx))
+}
+
+// abandon ends an iterator and gives back what it had fetched.
+func abandon(iterator jetstream.MessagesContext) {
+	iterator.Drain()
+	for {
+		msg, err := iterator.Next(jetstream.NextMaxWait(time.Second))
+		if err != nil {
+			return
+		}
+		_ = msg.Nak() // a lost one is repeated after AckWait
+	}
+}
+
+// giveBack returns what was fetched and not received.
+func (i *Inbox) giveBack() {
+	for {
+		select {
+		case m := <-i.ready:
+			_ = m.Settle.Nak(0) // a lost one is repeated after AckWait
+		default:
+			return
+		}
+	}
+}
+
+// works notes a sign of life of the consumer.
+func (i *Inbox) works() {
+	i.pause.Reset()
+	i.report(nil)
+}
+
+// report tells about a change of health.
+func (i *Inbox) report(err error) {
+	healthy := err == nil
+	if i.reported && healthy == i.healthy {
+		return
+	}
+	i.reported, i.healthy = true, healthy
+	i.cfg.Report(PartInbox, err)
+}

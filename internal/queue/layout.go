@@ -1,0 +1,127 @@
+package queue
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// installationKey holds, in the metadata of each stream, whose stream it is.
+const installationKey = "ddsworker-installation"
+
+// duplicateWindow is the smallest that a server allows. A larger one would let
+// the stream drop a message that reuses an id with another body in silence;
+// telling the two apart is the database's work.
+const duplicateWindow = 100 * time.Millisecond
+
+// Layout says how the streams are made. Zero values take their defaults, and
+// only Installation, AckWait and MaxAckPending matter for streams that exist.
+type Layout struct {
+	// Installation says whose streams these are; empty: not written, not compared.
+	Installation     string
+	Replicas         int           // default 1
+	RequestsMaxBytes int64         // default 1 GiB; a full stream refuses requests
+	RejectedMaxBytes int64         // default 256 MiB; a full one drops its oldest
+	EventsMaxBytes   int64         // default 1 GiB; a full one drops its oldest
+	EventsMaxAge     time.Duration // default 7 days
+	AckWait          time.Duration // until an unsettled delivery is repeated; default 30 s
+	MaxAckPending    int           // unsettled deliveries of the whole fleet; default 20,000
+}
+
+// streams are the streams as they should be.
+func (l Layout) streams() []jetstream.StreamConfig {
+	const day = 24 * time.Hour
+	common := jetstream.StreamConfig{
+		Storage:  jetstream.FileStorage,
+		Replicas: orDefault(l.Replicas, 1),
+	}
+	if l.Installation != "" {
+		common.Metadata = map[string]string{installationKey: l.Installation}
+	}
+	requests, rejected, events := common, common, common
+
+	requests.Name = RequestsStream
+	requests.Description = "requests that no worker has taken in yet"
+	requests.Subjects = []string{RequestsSubject}
+	requests.Retention = jetstream.WorkQueuePolicy
+	requests.Discard = jetstream.DiscardNew
+	requests.Duplicates = duplicateWindow
+	requests.MaxBytes = orDefault(l.RequestsMaxBytes, 1<<30)
+
+	rejected.Name = RejectedStream
+	rejected.Description = "copies of messages that were refused, with the reason"
+	rejected.Subjects = []string{RejectedSubject}
+	rejected.Retention = jetstream.LimitsPolicy
+	rejected.Discard = jetstream.DiscardOld
+	rejected.MaxAge = 30 * day
+	rejected.MaxBytes = orDefault(l.RejectedMaxBytes, 256<<20)
+
+	events.Name = EventsStream
+	events.Description = "what happened to each request"
+	events.Subjects = []string{eventsPrefix + "*"}
+	events.Retention = jetstream.LimitsPolicy
+	events.Discard = jetstream.DiscardOld
+	events.MaxAge = orDefault(l.EventsMaxAge, 7*day)
+	events.MaxBytes = orDefault(l.EventsMaxBytes, 1<<30)
+	events.AllowDirect = true
+
+	return []jetstream.StreamConfig{requests, rejected, events}
+}
+
+// consumer is the durable consumer as it should be. It has no BackOff: that
+// would distort the delays of a Nak.
+func (l Layout) consumer() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       ConsumerName,
+		Description:   "shared by all workers",
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       orDefault(l.AckWait, 30*time.Second),
+		MaxAckPending: orDefault(l.MaxAckPending, 20_000),
+		MaxDeliver:    -1,
+	}
+}
+
+// streamDifferences lists what breaks a promise where have is not like want.
+// Sizes, replicas and ages are the operator's business, but for the age of
+// requests: a request that expires is lost.
+func streamDifferences(want, have jetstream.StreamConfig) []string {
+	var d differences
+	d.compare("retention", have.Retention, want.Retention)
+	d.compare("storage", have.Storage, want.Storage)
+	d.compare("discard", have.Discard, want.Discard)
+	d.compare("subjects", names(have.Subjects), names(want.Subjects))
+	if want.Retention == jetstream.WorkQueuePolicy {
+		d.compare("max age", have.MaxAge, want.MaxAge)
+	}
+	return d
+}
+
+// consumerDifferences does the same for the consumer.
+func consumerDifferences(want, have jetstream.ConsumerConfig) []string {
+	var d differences
+	d.compare("acknowledgement", have.AckPolicy, want.AckPolicy)
+	d.compare("max deliveries", have.MaxDeliver, want.MaxDeliver)
+	d.compare("filter", names(slices.Concat(have.FilterSubjects, []string{have.FilterSubject})), names(nil))
+	return d
+}
+
+type differences []string
+
+func (d *differences) compare(what string, have, want any) {
+	if have != want {
+		*d = append(*d, fmt.Sprintf("%s is %v, should be %v", what, have, want))
+	}
+}
+
+// names makes a list of subjects comparable and readable.
+func names(list []string) string {
+	list = slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == "" })
+	slices.Sort(list)
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}

@@ -1,0 +1,181 @@
+package queue
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+func TestSetupMakesWhatTheContractSays(t *testing.T) {
+	js := connect(t, "")
+	if err := Check(t.Context(), js, testLayout()); err == nil || !strings.Contains(err.Error(), "worker migrate") {
+		t.Fatalf("Check without streams: %v; it should name `worker migrate`", err)
+	}
+	for range 2 { // the second finds everything
+		if err := Setup(t.Context(), js, testLayout()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Check(t.Context(), js, testLayout()); err != nil {
+		t.Fatal(err)
+	}
+
+	requests := config(t, js, RequestsStream)
+	if requests.Retention != jetstream.WorkQueuePolicy || requests.Discard != jetstream.DiscardNew ||
+		requests.Storage != jetstream.FileStorage || requests.Duplicates != 100*time.Millisecond ||
+		names(requests.Subjects) != "dds.requests" || requests.Metadata[installationKey] != "here" {
+		t.Errorf("requests: %+v", requests)
+	}
+	events := config(t, js, EventsStream)
+	if events.Retention != jetstream.LimitsPolicy || !events.AllowDirect || events.MaxAge != 7*24*time.Hour ||
+		names(events.Subjects) != "dds.events.*" || events.Discard != jetstream.DiscardOld {
+		t.Errorf("events: %+v", events)
+	}
+	rejected := config(t, js, RejectedStream)
+	if rejected.MaxAge != 30*24*time.Hour || names(rejected.Subjects) != "dds.rejected" {
+		t.Errorf("rejected: %+v", rejected)
+	}
+	consumer, err := js.Consumer(t.Context(), RequestsStream, ConsumerName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := consumer.CachedInfo().Config; c.AckWait != 30*time.Second || c.MaxAckPending != 20_000 || c.MaxDeliver != -1 {
+		t.Errorf("consumer: %+v", c)
+	}
+}
+
+func config(t *testing.T, js jetstream.JetStream, name string) jetstream.StreamConfig {
+	t.Helper()
+	have, err := readStream(t.Context(), js, name)
+	if err != nil || have == nil {
+		t.Fatalf("stream %s: %v, %v", name, have, err)
+	}
+	return *have
+}
+
+func TestStreamsThatDiffer(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*jetstream.StreamConfig)
+		want   []string // in the error; none: it is accepted
+	}{
+		{"as it should be", func(*jetstream.StreamConfig) {}, nil},
+		{"sizes and replicas are the operator's", func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20; c.MaxMsgs = 10 }, nil},
+		{"retention", func(c *jetstream.StreamConfig) { c.Retention = jetstream.LimitsPolicy }, []string{"retention is Limits, should be WorkQueue"}},
+		{"storage", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, []string{"storage is Memory, should be File"}},
+		{"a request that expires is lost", func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, []string{"max age is 1h0m0s, should be 0s"}},
+		{
+			"two at once",
+			func(c *jetstream.StreamConfig) {
+				c.Discard = jetstream.DiscardOld
+				c.Subjects = append(c.Subjects, "other")
+			},
+			[]string{"discard is DiscardOld, should be DiscardNew", "subjects is dds.requests, other, should be dds.requests", "nats stream edit DDS_REQUESTS"},
+		},
+	}
+	js := connect(t, "")
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			made := testLayout().streams()[0]
+			tt.change(&made)
+			if _, err := js.CreateStream(t.Context(), made); err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := js.DeleteStream(deadline(t), RequestsStream); err != nil {
+					t.Fatal(err)
+				}
+			}()
+			err := Setup(t.Context(), js, testLayout())
+			if len(tt.want) == 0 {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if have := config(t, js, RequestsStream); have.MaxBytes != made.MaxBytes || have.MaxMsgs != made.MaxMsgs && made.MaxMsgs != 0 {
+					t.Errorf("limits were changed: %+v", have)
+				}
+				return
+			}
+			if !errors.Is(err, ErrDiffers) {
+				t.Errorf("Setup: %v; want an ErrDiffers", err)
+			}
+			for _, part := range tt.want {
+				if err == nil || !strings.Contains(err.Error(), part) {
+					t.Errorf("Setup: %v\nshould say %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+func TestSetupMendsWhatIsSafeToMend(t *testing.T) {
+	js := connect(t, "")
+	made := testLayout().streams()[0]
+	made.Duplicates, made.Metadata = 2*time.Minute, map[string]string{"team": "db"}
+	if _, err := js.CreateStream(t.Context(), made); err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(t.Context(), js, testLayout()); err == nil || !strings.Contains(err.Error(), "2m0s") {
+		t.Errorf("Check of a wide duplicate window: %v", err)
+	}
+	if err := Setup(t.Context(), js, testLayout()); err != nil {
+		t.Fatal(err)
+	}
+	have := config(t, js, RequestsStream)
+	if have.Duplicates != duplicateWindow || have.Metadata[installationKey] != "here" || have.Metadata["team"] != "db" {
+		t.Errorf("after Setup: %+v", have)
+	}
+
+	changed := testLayout()
+	changed.AckWait, changed.MaxAckPending = time.Minute, 7
+	if err := Setup(t.Context(), js, changed); err != nil {
+		t.Fatal(err)
+	}
+	c, err := readConsumer(t.Context(), js)
+	if err != nil || c.AckWait != time.Minute || c.MaxAckPending != 7 {
+		t.Errorf("consumer after a changed layout: %+v, %v", c, err)
+	}
+}
+
+func TestStreamsOfAnotherInstallation(t *testing.T) {
+	js := ready(t)
+	other := testLayout()
+	other.Installation = "there"
+	for name, verify := range map[string]error{
+		"Setup": Setup(t.Context(), js, other),
+		"Check": Check(t.Context(), js, other),
+	} {
+		foreign, ok := errors.AsType[*ForeignError](verify)
+		if !ok || !errors.Is(verify, ErrDiffers) || foreign.Have != "here" || foreign.Want != "there" {
+			t.Errorf("%s: %v; want a ForeignError that is an ErrDiffers", name, verify)
+		}
+	}
+	if err := Adopt(t.Context(), js, other); err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(t.Context(), js, other); err != nil {
+		t.Errorf("after Adopt: %v", err)
+	}
+	if err := Check(t.Context(), js, testLayout()); err == nil {
+		t.Error("the streams still pass for those of the earlier installation")
+	}
+}
+
+func TestConsumerThatDiffers(t *testing.T) {
+	js := connect(t, "")
+	if _, err := js.CreateStream(t.Context(), testLayout().streams()[0]); err != nil {
+		t.Fatal(err)
+	}
+	made := testLayout().consumer()
+	made.MaxDeliver = 3
+	if _, err := js.CreateConsumer(t.Context(), RequestsStream, made); err != nil {
+		t.Fatal(err)
+	}
+	err := Setup(t.Context(), js, testLayout())
+	if !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "max deliveries is 3, should be -1") {
+		t.Errorf("Setup: %v", err)
+	}
+}
