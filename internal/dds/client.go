@@ -1,0 +1,175 @@
+// Package dds calls the cloud: the DDS service for instances and jobs, and IAM
+// for tokens (dds-api.md §1 to §6, all dialects).
+//
+// It promises that one call of its methods is at most one call of the cloud,
+// that redirects are never followed, that every error is a *provision.CloudError
+// with exactly one class, and that the class not_sent is only given when nothing
+// of the call can have run: what is in doubt is lost. No error, and nothing else
+// that it returns but the token itself, holds a password or a token.
+package dds
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"ddsworker/internal/provision"
+	"ddsworker/internal/tokencache"
+)
+
+// op names a call as CloudError.Op shows it.
+type op string
+
+const (
+	opLogin  op = "log in"
+	opCreate op = "create instance"
+	opDelete op = "delete instance"
+	opList   op = "list instances"
+	opJob    op = "read job"
+	opJobs   op = "list jobs"
+)
+
+// Largest answers that are read, in bytes. A page of 100 large clusters is a few
+// megabytes; everything else is a few kilobytes.
+const (
+	maxAnswer = 1 << 20
+	maxPage   = 8 << 20
+)
+
+// Tokens hands out the token of a project and is told which one was refused.
+type Tokens interface {
+	Token(ctx context.Context, projectID string) (tokencache.Token, error)
+	Refused(tokencache.Token)
+}
+
+// Config is what a Client needs.
+type Config struct {
+	Endpoint string // of DDS, like https://dds.{region}.myhuaweicloud.com; {region} is replaced
+	Region   string
+	Language string // of the cloud's messages: en-us (the default) or zh-cn
+	Tokens   Tokens
+	HTTP     HTTP
+}
+
+// Client calls DDS. Its methods may be called at the same time.
+type Client struct {
+	base     *url.URL
+	language string
+	tokens   Tokens
+	sender   *sender
+}
+
+// It is what the domain asks for.
+var (
+	_ provision.InstanceCreator = (*Client)(nil)
+	_ provision.InstanceLister  = (*Client)(nil)
+	_ provision.JobReader       = (*Client)(nil)
+)
+
+// New returns a client. It makes no call.
+func New(cfg Config) (*Client, error) {
+	base, err := parseEndpoint("DDS_ENDPOINT", cfg.Endpoint, cfg.Region, cfg.HTTP.AllowPlainHTTP)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Tokens == nil {
+		return nil, errors.New("dds: Config.Tokens is not set")
+	}
+	return &Client{
+		base: base, language: cmp.Or(cfg.Language, "en-us"), tokens: cfg.Tokens, sender: newSender(cfg.HTTP),
+	}, nil
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.sender.close() }
+
+// request is a call of DDS within a project.
+type request struct {
+	op       op
+	method   string
+	version  string // of the API: v3 or v3.1
+	project  string
+	resource []string // path behind the project
+	query    url.Values
+	body     []byte
+	limit    int64 // of the answer
+}
+
+// do makes the call once and returns its 2xx answer. A token that was refused is
+// reported, and the call left to the caller.
+func (c *Client) do(ctx context.Context, r request) (answer, error) {
+	path := append([]string{r.version, r.project}, r.resource...)
+	for _, segment := range path {
+		if !isSegment(segment) {
+			return answer{}, &provision.CloudError{Op: string(r.op), Class: provision.ClassInvalid,
+				Message: fmt.Sprintf("%.80q cannot stand in the address of a call; the call was not made", segment)}
+		}
+	}
+	token, err := c.tokens.Token(ctx, r.project)
+	if err != nil {
+		return answer{}, noToken(r.op, err)
+	}
+	target := c.base.JoinPath(path...)
+	target.RawQuery = r.query.Encode()
+	a, err := c.sender.send(ctx, call{
+		op: r.op, method: r.method, url: target.String(), body: r.body, limit: r.limit,
+		header:  http.Header{"X-Auth-Token": {token.Reveal()}, "X-Language": {c.language}},
+		secrets: func() []string { return []string{token.Reveal(), passwordIn(r.body)} },
+	})
+	if ce, ok := errors.AsType[*provision.CloudError](err); ok && ce.Class == provision.ClassAuth {
+		c.tokens.Refused(token)
+	}
+	return a, err
+}
+
+// isSegment tells whether s is one segment of a path and stays one: ids and
+// versions are letters, digits, hyphens and dots.
+func isSegment(s string) bool {
+	if s == "" || s == "." || s == ".." || len(s) > 128 {
+		return false
+	}
+	for _, r := range s {
+		if (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-' && r != '_' && r != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// passwordIn returns the password of a create body.
+func passwordIn(body []byte) string {
+	var b struct {
+		Password string `json:"password"`
+	}
+	if body == nil || json.Unmarshal(body, &b) != nil {
+		return ""
+	}
+	return b.Password
+}
+
+// noToken is the error of a call that never left because there was no token. It
+// keeps the code and words of IAM.
+func noToken(o op, err error) *provision.CloudError {
+	e := &provision.CloudError{Op: string(o), Class: provision.ClassNotSent, Err: err}
+	if login, ok := errors.AsType[*provision.CloudError](err); ok {
+		e.Code, e.RequestID, e.RetryAfter = login.Code, login.RequestID, login.RetryAfter
+		e.Message = "no token, the login failed: " + login.Message
+		return e
+	}
+	e.Message = clean("no token: "+err.Error(), nil)
+	return e
+}
+
+// pageQuery adds offset and limit, as both lists take them.
+func pageQuery(q url.Values, offset, limit int) {
+	if limit <= 0 || limit > 100 {
+		limit = 100
+	}
+	q.Set("offset", strconv.Itoa(max(offset, 0)))
+	q.Set("limit", strconv.Itoa(limit))
+}

@@ -1,0 +1,61 @@
+package dds
+
+import (
+	"context"
+	"net/http"
+
+	"ddsworker/internal/provision"
+)
+
+// CreateInstance sends body, a create body as it stands (§2.2), once. Any 2xx
+// with an instance id is a success (§2.1); one without is ClassLost.
+//
+// The body's last bytes do not leave after the deadline of ctx, not even when
+// the machine slept in between; the class is then ClassNotSent.
+func (c *Client) CreateInstance(ctx context.Context, projectID string, body []byte) (provision.Created, error) {
+	a, err := c.do(ctx, request{
+		op: opCreate, method: http.MethodPost, version: "v3", project: projectID,
+		resource: []string{"instances"}, body: body, limit: maxAnswer,
+	})
+	if err != nil {
+		return provision.Created{}, err
+	}
+	var created struct {
+		ID      text `json:"id"`
+		JobID   text `json:"job_id"`
+		OrderID text `json:"order_id"`
+		Status  text `json:"status"`
+	}
+	if err := a.decode(&created); err != nil {
+		return provision.Created{}, err
+	}
+	if created.ID == "" {
+		return provision.Created{}, a.unreadable("an answer without an instance id")
+	}
+	return provision.Created{
+		InstanceID: string(created.ID), JobID: string(created.JobID), OrderID: string(created.OrderID),
+		Status: string(created.Status), HTTPStatus: a.status, CloudRequestID: a.requestID,
+	}, nil
+}
+
+// DeleteInstance starts the deletion of an instance (§4.4) and returns the job
+// that does it, empty if the answer names none. ClassGone: there is no such
+// instance (any more).
+func (c *Client) DeleteInstance(ctx context.Context, projectID, instanceID string) (jobID, cloudRequestID string, err error) {
+	a, err := c.do(ctx, request{
+		op: opDelete, method: http.MethodDelete, version: "v3", project: projectID,
+		resource: []string{"instances", instanceID}, limit: maxAnswer,
+	})
+	if err != nil {
+		return "", "", err
+	}
+	var deleted struct {
+		JobID text `json:"job_id"`
+	}
+	if len(a.body) > 0 {
+		if err := a.decode(&deleted); err != nil {
+			return "", "", err
+		}
+	}
+	return string(deleted.JobID), a.requestID, nil
+}

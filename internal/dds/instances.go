@@ -1,0 +1,114 @@
+package dds
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/url"
+
+	"ddsworker/internal/provision"
+)
+
+// ListInstances reads a page of the list, newest first (§4.1). Newer dialects
+// answer ClassGone for the id of an instance that does not exist, older ones an
+// empty page. An answer that is not whole (an instance without an id, no total)
+// is an error: what is missing from it would be taken for absent.
+func (c *Client) ListInstances(ctx context.Context, projectID string, q provision.InstanceQuery) (provision.InstancePage, error) {
+	query := url.Values{}
+	if q.ID != "" {
+		query.Set("id", q.ID)
+	}
+	if q.Name != "" {
+		query.Set("name", q.Name)
+	}
+	pageQuery(query, q.Offset, q.Limit)
+	a, err := c.do(ctx, request{
+		op: opList, method: http.MethodGet, version: "v3", project: projectID,
+		resource: []string{"instances"}, query: query, limit: maxPage,
+	})
+	if err != nil {
+		return provision.InstancePage{}, err
+	}
+	var listed struct {
+		Instances []json.RawMessage `json:"instances"`
+		Total     text              `json:"total_count"`
+	}
+	if err := a.decode(&listed); err != nil {
+		return provision.InstancePage{}, err
+	}
+	total, ok := listed.Total.number()
+	if !ok || total < 0 || listed.Instances == nil && total > 0 {
+		return provision.InstancePage{}, a.unreadable("a list without its instances or their total_count")
+	}
+	page := provision.InstancePage{
+		Instances: make([]provision.Instance, len(listed.Instances)), Total: total, CloudRequestID: a.requestID,
+	}
+	for i, item := range listed.Instances {
+		if page.Instances[i], ok = readInstance(item); !ok {
+			return provision.InstancePage{}, a.unreadable("a list with an instance that has no id")
+		}
+	}
+	return page, nil
+}
+
+// listedInstance is an item of the list (§4.3).
+type listedInstance struct {
+	ID        text       `json:"id"`
+	Name      text       `json:"name"`
+	Status    text       `json:"status"`
+	Actions   list[text] `json:"actions"`
+	Mode      text       `json:"mode"`
+	Datastore object[struct {
+		Type    text `json:"type"`
+		Version text `json:"version"`
+	}] `json:"datastore"`
+	Port     text `json:"port"`
+	Region   text `json:"region"`
+	VPCID    text `json:"vpc_id"`
+	SubnetID text `json:"subnet_id"`
+	Created  text `json:"created"`
+	Tags     list[struct {
+		Key   text `json:"key"`
+		Value text `json:"value"`
+	}] `json:"tags"`
+	Groups list[struct {
+		Nodes list[struct {
+			PrivateIP text `json:"private_ip"`
+		}] `json:"nodes"`
+	}] `json:"groups"`
+}
+
+// readInstance reads one item; false if it has no id.
+func readInstance(item json.RawMessage) (provision.Instance, bool) {
+	var l listedInstance
+	if json.Unmarshal(item, &l) != nil || l.ID == "" {
+		return provision.Instance{}, false
+	}
+	i := provision.Instance{
+		ID: string(l.ID), Name: string(l.Name), Status: string(l.Status), Mode: string(l.Mode),
+		Datastore: string(l.Datastore.value.Type), Version: string(l.Datastore.value.Version),
+		Port: string(l.Port), Region: string(l.Region), VPCID: string(l.VPCID), SubnetID: string(l.SubnetID),
+		Created: string(l.Created), Tags: make(map[string]string, len(l.Tags)),
+	}
+	for _, action := range l.Actions {
+		if action != "" {
+			i.Actions = append(i.Actions, string(action))
+		}
+	}
+	for _, tag := range l.Tags {
+		i.Tags[string(tag.Key)] = string(tag.Value)
+	}
+	for _, group := range l.Groups {
+		for _, node := range group.Nodes {
+			if node.PrivateIP != "" && l.Port != "" { // empty until the machine exists
+				i.Addresses = append(i.Addresses, net.JoinHostPort(string(node.PrivateIP), string(l.Port)))
+			}
+		}
+	}
+	if detail, ok := provision.RedactBody(bytes.ToValidUTF8(item, []byte("\uFFFD"))); ok {
+		i.Detail = detail
+	}
+	return i, true
+}

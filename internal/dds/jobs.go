@@ -1,0 +1,100 @@
+package dds
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+
+	"ddsworker/internal/provision"
+)
+
+// jobTime is how the job list takes its window (§3.2); a plus is percent-encoded.
+const jobTime = "2006-01-02T15:04:05-0700"
+
+// Job reads one job (§3.1). ClassGone: it is not known, which in the first
+// seconds of its life says nothing. ClassNotOffered: this cloud has no such call.
+func (c *Client) Job(ctx context.Context, projectID, jobID string) (provision.Job, error) {
+	a, err := c.do(ctx, request{
+		op: opJob, method: http.MethodGet, version: "v3", project: projectID,
+		resource: []string{"jobs"}, query: url.Values{"id": {jobID}}, limit: maxAnswer,
+	})
+	if err != nil {
+		return provision.Job{}, err
+	}
+	var answered struct {
+		Job listedJob `json:"job"`
+	}
+	if err := a.decode(&answered); err != nil {
+		return provision.Job{}, err
+	}
+	job := answered.Job.job()
+	if job.ID == "" || job.Status == "" {
+		return provision.Job{}, a.unreadable("an answer without the job's id or status")
+	}
+	return job, nil
+}
+
+// Jobs reads a page of the jobs of a window of at most 30 days, newest first
+// (§3.2). ClassNotOffered: only Huawei's own cloud has this list.
+func (c *Client) Jobs(ctx context.Context, projectID string, w provision.JobWindow) (provision.JobPage, error) {
+	query := url.Values{"start_time": {w.From.UTC().Format(jobTime)}, "end_time": {w.To.UTC().Format(jobTime)}}
+	pageQuery(query, w.Offset, w.Limit)
+	a, err := c.do(ctx, request{
+		op: opJobs, method: http.MethodGet, version: "v3.1", project: projectID,
+		resource: []string{"jobs"}, query: query, limit: maxPage,
+	})
+	if err != nil {
+		return provision.JobPage{}, err
+	}
+	var listed struct {
+		Jobs []json.RawMessage `json:"jobs"`
+	}
+	if err := a.decode(&listed); err != nil {
+		return provision.JobPage{}, err
+	}
+	if listed.Jobs == nil {
+		return provision.JobPage{}, a.unreadable("a list without its jobs")
+	}
+	page := provision.JobPage{Jobs: make([]provision.Job, len(listed.Jobs)), CloudRequestID: a.requestID}
+	for i, item := range listed.Jobs {
+		// A bad item stays in its place, empty: a page that is too short is the last.
+		var l listedJob
+		if json.Unmarshal(item, &l) == nil {
+			page.Jobs[i] = l.job()
+		}
+	}
+	return page, nil
+}
+
+// listedJob has the fields of both calls; the list names some differently.
+type listedJob struct {
+	ID       text `json:"id"`
+	Name     text `json:"name"`
+	Status   text `json:"status"`
+	Progress text `json:"progress"`
+	Reason   text `json:"fail_reason"`
+
+	Created  text `json:"created"`
+	Ended    text `json:"ended"`
+	Instance object[struct {
+		ID text `json:"id"`
+	}] `json:"instance"`
+
+	CreatedAt  text `json:"created_at"`
+	EndedAt    text `json:"ended_at"`
+	InstanceID text `json:"instance_id"`
+}
+
+func (l listedJob) job() provision.Job {
+	j := provision.Job{
+		ID: string(l.ID), Name: string(l.Name), Status: string(l.Status), FailReason: cut(string(l.Reason), maxMessage),
+		InstanceID: string(cmp.Or(l.InstanceID, l.Instance.value.ID)),
+		Created:    cmp.Or(l.Created, l.CreatedAt).instant(), Ended: cmp.Or(l.Ended, l.EndedAt).instant(),
+	}
+	if progress, ok := l.Progress.number(); ok {
+		j.Progress = min(max(progress, 0), 100)
+	}
+	return j
+}

@@ -1,0 +1,223 @@
+package dds
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"ddsworker/internal/provision"
+)
+
+// HTTP says how calls travel. Zero fields have the defaults. Proxies are those of
+// the environment: HTTPS_PROXY, HTTP_PROXY, NO_PROXY.
+type HTTP struct {
+	DialTimeout      time.Duration // of a connection; default 3 s
+	HandshakeTimeout time.Duration // of TLS; default 3 s
+	HeaderTimeout    time.Duration // from the sent request to the answer's header; default CallTimeout
+	CallTimeout      time.Duration // of everything, the token aside; default 10 s
+	Concurrency      int           // calls at a time, for which connections are kept; default 64
+	AllowPlainHTTP   bool          // http to hosts that are not loopback (DDS_ALLOW_HTTP)
+}
+
+func (h HTTP) withDefaults() HTTP {
+	h.DialTimeout = cmp.Or(h.DialTimeout, 3*time.Second)
+	h.HandshakeTimeout = cmp.Or(h.HandshakeTimeout, 3*time.Second)
+	h.CallTimeout = cmp.Or(h.CallTimeout, 10*time.Second)
+	h.HeaderTimeout = cmp.Or(h.HeaderTimeout, h.CallTimeout)
+	h.Concurrency = cmp.Or(h.Concurrency, 64)
+	return h
+}
+
+// sender makes calls over kept connections.
+type sender struct {
+	client  *http.Client
+	timeout time.Duration
+}
+
+func newSender(h HTTP) *sender {
+	h = h.withDefaults()
+	// Only HTTP/1.1: each call has a connection of its own, so that a broken one
+	// takes a single call with it and what was sent is known.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	transport := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: h.DialTimeout}).DialContext,
+		TLSHandshakeTimeout:    h.HandshakeTimeout,
+		ResponseHeaderTimeout:  h.HeaderTimeout,
+		MaxResponseHeaderBytes: 256 << 10, // tokens of up to 100 kB are documented
+		MaxIdleConns:           h.Concurrency,
+		MaxIdleConnsPerHost:    h.Concurrency,
+		// Shorter than gateways keep theirs: a create that meets a connection
+		// which is just being closed may have to be called lost.
+		IdleConnTimeout: 30 * time.Second,
+		Protocols:       &protocols,
+	}
+	return &sender{
+		client: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		timeout: h.CallTimeout,
+	}
+}
+
+func (s *sender) close() { s.client.CloseIdleConnections() }
+
+// call is one HTTP request. secrets returns what must not show up in an error.
+type call struct {
+	op      op
+	method  string
+	url     string
+	header  http.Header
+	body    []byte
+	limit   int64
+	secrets func() []string
+}
+
+// answer is a 2xx answer that was read whole.
+type answer struct {
+	call      call
+	status    int
+	header    http.Header
+	body      []byte
+	requestID string
+}
+
+// send makes the call once. All its errors are *provision.CloudError.
+func (s *sender) send(ctx context.Context, c call) (answer, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("no whole answer within %s: %w", s.timeout, context.DeadlineExceeded))
+	defer cancel()
+	var way progress
+	req, err := c.request(httptrace.WithClientTrace(ctx, way.trace()), &way)
+	if err != nil {
+		return answer{}, c.fail(provision.ClassInvalid, "not a call that can be made: "+err.Error())
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return answer{}, c.broken(ctx, &way, err)
+	}
+	defer resp.Body.Close()
+	a := answer{call: c, status: resp.StatusCode, header: resp.Header, requestID: requestID(resp.Header)}
+	a.body, err = io.ReadAll(io.LimitReader(resp.Body, c.limit+1))
+	long := int64(len(a.body)) > c.limit
+	ok := a.status >= 200 && a.status <= 299
+	switch {
+	case err != nil:
+		// Whatever the status is: the code that decides may be in the missing part.
+		words, cause := explain(ctx, err)
+		e := a.unreadable("an answer that was cut short: " + words)
+		e.Err = cause
+		return answer{}, e
+	case ok && long:
+		return answer{}, a.unreadable(fmt.Sprintf("an answer longer than %d bytes", c.limit))
+	case ok:
+		return a, nil
+	}
+	return answer{}, classify(a)
+}
+
+func (c call) request(ctx context.Context, way *progress) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, c.method, c.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = c.header.Clone()
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "ddsworker")
+	// The service takes its requests with and without a body by this type (§2).
+	req.Header.Set("Content-Type", "application/json")
+	if c.body == nil {
+		return req, nil
+	}
+	end, _ := ctx.Deadline()
+	req.ContentLength = int64(len(c.body))
+	// The transport asks for the body again only if nothing was written.
+	req.GetBody = func() (io.ReadCloser, error) {
+		return &guardedBody{rest: bytes.NewReader(c.body), end: end.Round(0), withheld: &way.withheld}, nil
+	}
+	req.Body, err = req.GetBody()
+	return req, err
+}
+
+// fail returns an error of ours about the call.
+func (c call) fail(class provision.Class, message string) *provision.CloudError {
+	return &provision.CloudError{Op: string(c.op), Class: class, Message: clean(message, c.secrets())}
+}
+
+// broken is the error of a call that has no answer.
+func (c call) broken(ctx context.Context, way *progress, err error) *provision.CloudError {
+	words, cause := explain(ctx, err)
+	e := c.fail(provision.ClassLost, "the call left, but no answer came: "+words)
+	switch {
+	case way.withheld.Load():
+		e = c.fail(provision.ClassNotSent, "held back: the time for this call was over before its last bytes left")
+	case !way.sent.Load():
+		e = c.fail(provision.ClassNotSent, "the call never left: "+words)
+	}
+	e.Err = cause
+	return e
+}
+
+// explain returns the words for an error of the transport, and the cause that can
+// be passed on: other errors of the transport repeat what the server sent.
+func explain(ctx context.Context, err error) (words string, cause error) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err // the address says nothing new
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		if ended := context.Cause(ctx); ended != nil {
+			return ended.Error(), ended
+		}
+	}
+	if n, ok := errors.AsType[*net.OpError](err); ok {
+		return err.Error(), n
+	}
+	return err.Error(), nil
+}
+
+// progress is how far a call got.
+type progress struct {
+	sent     atomic.Bool // something of it may have left
+	withheld atomic.Bool // its end did not leave, and never will
+}
+
+// trace follows the call. The transport looks for another connection (GetConn)
+// only if nothing was written to the last one; a POST and a DELETE it never
+// repeats otherwise.
+func (p *progress) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GetConn: func(string) { p.sent.Store(false) },
+		GotConn: func(httptrace.GotConnInfo) { p.sent.Store(true) },
+	}
+}
+
+var errWithheld = errors.New("the time for this call is over")
+
+// guardedBody is a request body that stops before its end once the call's time
+// is over. Timers stand still while the machine sleeps, so it goes by the wall
+// clock: a call that wakes up after its lease must not complete.
+type guardedBody struct {
+	rest     *bytes.Reader
+	end      time.Time // without the monotonic clock
+	withheld *atomic.Bool
+}
+
+func (b *guardedBody) Read(p []byte) (int, error) {
+	if b.rest.Len() > 0 && time.Now().Round(0).After(b.end) {
+		b.withheld.Store(true)
+		return 0, errWithheld
+	}
+	return b.rest.Read(p)
+}
+
+func (b *guardedBody) Close() error { return nil }

@@ -1,0 +1,312 @@
+package dds
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ddsworker/internal/provision"
+	"ddsworker/internal/tokencache"
+)
+
+// listen answers each connection with handle, in TCP.
+func listen(t *testing.T, handle func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			handle(conn)
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return "http://" + l.Addr().String()
+}
+
+// reset closes the connection so that the other side sees a reset.
+func reset(conn net.Conn) {
+	_ = conn.(*net.TCPConn).SetLinger(0)
+	conn.Close()
+}
+
+// readRequest reads until the request's body is there.
+func readRequest(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	var got []byte
+	buf := make([]byte, 64<<10)
+	for !bytes.HasSuffix(got, createBody) && !bytes.HasPrefix(got, []byte("GET")) {
+		n, err := conn.Read(buf)
+		got = append(got, buf[:n]...)
+		if err != nil {
+			return
+		}
+	}
+}
+
+func TestDialRefusedIsNotSent(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	c, _ := client(t, "http://"+l.Addr().String(), HTTP{})
+	for _, call := range calls(c) {
+		e := fails(t, call(t.Context()), provision.ClassNotSent)
+		if _, ok := errors.AsType[*net.OpError](e); !ok {
+			t.Errorf("the cause is lost: %v", e)
+		}
+	}
+}
+
+func TestUnknownHostIsNotSent(t *testing.T) {
+	c, _ := client(t, "https://dds.invalid", HTTP{CallTimeout: 5 * time.Second})
+	fails(t, calls(c)[opCreate](t.Context()), provision.ClassNotSent)
+}
+
+func TestUntrustedCertificateIsNotSent(t *testing.T) {
+	var seen atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Add(1) }))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	c, _ := client(t, s.URL, HTTP{})
+	fails(t, calls(c)[opCreate](t.Context()), provision.ClassNotSent)
+	if seen.Load() != 0 {
+		t.Error("the server was called")
+	}
+}
+
+func TestSilentHandshakeIsNotSent(t *testing.T) {
+	address := listen(t, func(conn net.Conn) {
+		_, _ = io.Copy(io.Discard, conn) // until the client gives up
+		conn.Close()
+	})
+	c, _ := client(t, strings.Replace(address, "http://", "https://", 1), HTTP{HandshakeTimeout: 50 * time.Millisecond})
+	fails(t, calls(c)[opCreate](t.Context()), provision.ClassNotSent)
+}
+
+func TestEndedContextIsNotSent(t *testing.T) {
+	var seen atomic.Int64
+	c, _ := served(t, func(http.ResponseWriter, *http.Request) { seen.Add(1) })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, call := range calls(c) {
+		if e := fails(t, call(ctx), provision.ClassNotSent); !errors.Is(e, context.Canceled) {
+			t.Errorf("cause %v", e.Err)
+		}
+	}
+	if seen.Load() != 0 {
+		t.Error("the server was called")
+	}
+}
+
+func TestResetAfterSendingIsLost(t *testing.T) {
+	c, _ := client(t, listen(t, func(conn net.Conn) { readRequest(conn); reset(conn) }), HTTP{})
+	fails(t, calls(c)[opCreate](t.Context()), provision.ClassLost)
+}
+
+func TestClosedAfterSendingIsLost(t *testing.T) {
+	c, _ := client(t, listen(t, func(conn net.Conn) { readRequest(conn); conn.Close() }), HTTP{})
+	fails(t, calls(c)[opCreate](t.Context()), provision.ClassLost)
+}
+
+func TestGarbageIsLostAndNotShown(t *testing.T) {
+	c, _ := client(t, listen(t, func(conn net.Conn) {
+		readRequest(conn)
+		_, _ = io.WriteString(conn, tokenCanary+" "+passCanary+"\r\n\r\n")
+		conn.Close()
+	}), HTTP{})
+	fails(t, calls(c)[opCreate](t.Context()), provision.ClassLost)
+}
+
+func TestCanceledInFlightIsLost(t *testing.T) {
+	arrived := make(chan struct{})
+	c, _ := served(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		close(arrived)
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-arrived
+		cancel()
+	}()
+	if e := fails(t, calls(c)[opCreate](ctx), provision.ClassLost); !errors.Is(e, context.Canceled) {
+		t.Errorf("cause %v", e.Err)
+	}
+}
+
+func TestTimeoutsAreLost(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	silent := func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}
+	dripping := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", "req-slow")
+		w.WriteHeader(202)
+		for tick := time.NewTicker(limit / 10); ; {
+			select {
+			case <-tick.C:
+				_, _ = io.WriteString(w, " ")
+				_ = http.NewResponseController(w).Flush()
+			case <-r.Context().Done():
+				tick.Stop()
+				return
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name    string
+		handler http.HandlerFunc
+		http    HTTP
+		request string
+	}{
+		{"no header", silent, HTTP{HeaderTimeout: limit}, ""},
+		{"no answer", silent, HTTP{CallTimeout: limit}, ""},
+		{"byte by byte", dripping, HTTP{CallTimeout: 5 * limit}, "req-slow"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := httptest.NewServer(tc.handler)
+			defer s.Close()
+			c, _ := client(t, s.URL, tc.http)
+			start := time.Now()
+			e := fails(t, calls(c)[opCreate](t.Context()), provision.ClassLost)
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if e.RequestID != tc.request {
+				t.Errorf("request id %q", e.RequestID)
+			}
+		})
+	}
+}
+
+// TestStaleConnection: the server closed a kept connection. A create that was not
+// written goes out again over a new one, and never twice.
+func TestStaleConnection(t *testing.T) {
+	var creates atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		creates.Add(1)
+		says(202, nil, createdAnswer)(w, r)
+	}))
+	defer s.Close()
+	c, _ := client(t, s.URL, HTTP{})
+	for n := range int64(20) {
+		before := creates.Load()
+		_, err := c.CreateInstance(t.Context(), project, createBody)
+		switch {
+		case err != nil && provision.AsCloudError(err).Class == provision.ClassNotSent && creates.Load() != before:
+			t.Fatalf("not sent, but it ran: %v", err)
+		case creates.Load() > before+1:
+			t.Fatalf("call %d ran %d times", n, creates.Load()-before)
+		}
+		s.CloseClientConnections()
+	}
+}
+
+func TestConnectionsAreKept(t *testing.T) {
+	var opened atomic.Int64
+	s := httptest.NewUnstartedServer(says(400, nil, `{"error_code":"DBS.280001","error_msg":"`+strings.Repeat("x", 100_000)+`"}`))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	c, _ := client(t, s.URL, HTTP{})
+	for range 20 {
+		for _, call := range calls(c) {
+			_ = call(t.Context())
+		}
+	}
+	if n := opened.Load(); n != 1 {
+		t.Errorf("%d connections for 100 calls", n)
+	}
+}
+
+// TestBodyIsHeldBack: whoever wakes up after the call's time must not complete it.
+func TestBodyIsHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var withheld atomic.Bool
+		b := &guardedBody{rest: bytes.NewReader(make([]byte, 100)), end: time.Now().Add(time.Second).Round(0), withheld: &withheld}
+		first := make([]byte, 60)
+		if n, err := b.Read(first); n != 60 || err != nil {
+			t.Fatal(n, err)
+		}
+		time.Sleep(2 * time.Second) // fake time, as a sleeping machine would see it
+		if n, err := b.Read(first); n != 0 || !errors.Is(err, errWithheld) || !withheld.Load() {
+			t.Errorf("read %d bytes after the end, %v", n, err)
+		}
+		// Once everything is out, the end of the body is told whatever the time is.
+		withheld.Store(false)
+		done := &guardedBody{rest: bytes.NewReader(nil), end: time.Now().Add(-time.Hour), withheld: &withheld}
+		if _, err := done.Read(first); !errors.Is(err, io.EOF) || withheld.Load() {
+			t.Errorf("after the last byte: %v", err)
+		}
+	})
+}
+
+func TestHeldBackIsNotSent(t *testing.T) {
+	var complete atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err == nil {
+			complete.Add(1)
+		}
+	}))
+	defer s.Close()
+	c, _ := client(t, s.URL, HTTP{})
+	// A deadline whose timer has not fired, as after a sleep of the machine.
+	ctx := lateContext{t.Context()}
+	e := fails(t, calls(c)[opCreate](ctx), provision.ClassNotSent)
+	if !strings.Contains(e.Message, "held back") || complete.Load() != 0 {
+		t.Errorf("%v; %d complete requests arrived", e, complete.Load())
+	}
+}
+
+// lateContext has a deadline that passed without the timer noticing.
+type lateContext struct{ context.Context }
+
+func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Minute), true }
+
+func TestNoTokenIsNotSent(t *testing.T) {
+	c, k := served(t, func(http.ResponseWriter, *http.Request) { t.Error("the service was called") })
+	k.err = &provision.CloudError{Op: "log in", Class: provision.ClassForbidden, Code: "IAM.0062", Status: 401,
+		Message: "The username or password is wrong.", RequestID: "iam-1", RetryAfter: time.Second, Err: tokencache.ErrCredentials}
+	e := fails(t, calls(c)[opCreate](t.Context()), provision.ClassNotSent)
+	if e.Code != "IAM.0062" || !strings.Contains(e.Message, "The username or password is wrong.") || e.RequestID != "iam-1" ||
+		e.RetryAfter != time.Second || e.Op != "create instance" || !errors.Is(e, tokencache.ErrCredentials) {
+		t.Errorf("%#v", e)
+	}
+	k.err = context.DeadlineExceeded
+	fails(t, calls(c)[opCreate](t.Context()), provision.ClassNotSent)
+}
+
+func TestNoPathIsMadeOfOddIDs(t *testing.T) {
+	c, _ := served(t, func(http.ResponseWriter, *http.Request) { t.Error("the service was called") })
+	for _, id := range []string{"", ".", "..", "a/b", "a?b", "a%2fb", "ä", strings.Repeat("a", 129)} {
+		_, err := c.CreateInstance(t.Context(), id, createBody)
+		fails(t, err, provision.ClassInvalid)
+		_, _, err = c.DeleteInstance(t.Context(), project, id)
+		fails(t, err, provision.ClassInvalid)
+	}
+}
