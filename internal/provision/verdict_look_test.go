@@ -1,0 +1,104 @@
+package provision
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+const mark, otherMark = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
+
+const lookSpec = `{"mode":"Single","vpc_id":"v","subnet_id":"s","datastore":{"type":"DDS-Community","version":"4.0"}}`
+
+func listed(id, tag, created string) Instance {
+	i := Instance{ID: id, Name: "n", Mode: "Single", VPCID: "v", SubnetID: "s", Datastore: "DDS-Community", Version: "4.0", Created: created}
+	if tag != "" {
+		i.Tags = map[string]string{TagRequest: tag}
+	}
+	return i
+}
+
+func TestWhatALookMeans(t *testing.T) {
+	p := DefaultPolicy()
+	called := LookClaim{Name: "n", Spec: []byte(lookSpec), Mark: mark, Attempts: 1, Looks: 1, LastOutcome: OutcomeUnknown, LastMessage: "lost", MarksSeen: true}
+	settled, tagless, conflict, prepaid, first, old := called, called, called, called, called, called
+	settled.Settled = true
+	tagless.MarksSeen, tagless.Namesakes, tagless.Settled = false, []string{"before"}, true
+	conflict.LastOutcome, conflict.LastCode = OutcomeConflict, "DBS.200022"
+	secondConflict := conflict
+	secondConflict.Attempts = 2
+	prepaid.Prepaid, prepaid.Settled = true, true
+	first.Attempts, first.MarksSeen, first.LastOutcome = 0, false, ""
+	old.Settled, old.Age = true, p.CreateDeadline+1
+	otherSpec := listed("x", "", "2")
+	otherSpec.VPCID = "elsewhere"
+
+	tests := []struct {
+		name    string
+		claim   LookClaim
+		seen    []Instance
+		known   map[string]string
+		next    State
+		adopt   string
+		orphans []string
+		delayed bool
+	}{
+		{"ours", called, []Instance{listed("x", otherMark, "3"), listed("a", mark, "2")}, nil, Building, "a", nil, false},
+		{"several of ours", called, []Instance{listed("c", mark, "3"), listed("a", mark, "1"), listed("b", mark, "2")}, nil, Building, "a", []string{"c", "b"}, false},
+		{"ours before any list proved tags", tagless, []Instance{listed("a", mark, "1")}, nil, Building, "a", nil, false},
+		{"nothing, and lists may lag", called, nil, nil, Creating, "", nil, true},
+		{"nothing, and nothing can appear any more", settled, nil, nil, Pending, "", nil, false},
+		{"somebody else's", settled, []Instance{listed("x", otherMark, "1")}, nil, Pending, "", nil, false},
+		{"an untagged namesake that nothing explains", settled, []Instance{listed("x", "", "1")}, nil, Creating, "", nil, true},
+		{"an untagged namesake of another request", settled, []Instance{listed("x", "", "1")}, map[string]string{"x": "other"}, Pending, "", nil, false},
+		{"without tags: new and fitting", tagless, []Instance{listed("x", "", "2"), listed("before", "", "1")}, nil, Building, "x", nil, false},
+		{"without tags: there before", tagless, []Instance{listed("before", "", "1")}, nil, Pending, "", nil, false},
+		{"without tags: another request's", tagless, []Instance{listed("x", "", "2")}, map[string]string{"x": "other"}, Pending, "", nil, false},
+		{"without tags: another spec", tagless, []Instance{otherSpec}, nil, Creating, "", nil, true},
+		{"the only call was refused for its name", conflict, []Instance{listed("x", otherMark, "1")}, nil, Failed, "", nil, false},
+		{"refused for the name that an earlier call of ours took", secondConflict, []Instance{listed("a", mark, "1")}, nil, Building, "a", nil, false},
+		{"refused for the name after an earlier call", secondConflict, nil, nil, Creating, "", nil, true},
+		{"a prepaid order is never repeated", prepaid, nil, nil, Failed, "", nil, false},
+		{"before the first call", first, []Instance{listed("x", "", "1")}, nil, Pending, "", nil, false},
+		{"too old", old, nil, nil, Failed, "", nil, false},
+		{"too old, with a namesake", old, []Instance{listed("x", "", "1")}, nil, Failed, "", nil, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := p.AfterLook(tt.claim, Look{Instances: tt.seen, Known: tt.known})
+			adopted := ""
+			if r.Adopt != nil {
+				adopted = r.Adopt.ID
+			}
+			if r.Next.State != tt.next || adopted != tt.adopt || !slices.Equal(ids(r.Orphans), append([]string{}, tt.orphans...)) || (r.Next.Delay > 0) != tt.delayed {
+				t.Errorf("got %+v", r)
+			}
+			if !CanGo(Creating, r.Next.State) {
+				t.Errorf("no step from creating to %s", r.Next.State)
+			}
+			if r.Next.State == Failed && (r.Failure == nil || r.Failure.Message == "") {
+				t.Error("it failed without a reason")
+			}
+			if tt.delayed && r.Next.WaitingFor == "" {
+				t.Error("it does not say what it waits for")
+			}
+		})
+	}
+	if r := p.AfterLook(first, Look{Instances: []Instance{listed("x", "", "1")}}); !slices.Equal(r.Namesakes, []string{"x"}) {
+		t.Errorf("namesakes before the first call: %v", r.Namesakes)
+	}
+	if r := p.AfterLook(first, Look{}); r.Namesakes == nil {
+		t.Error("that there are no namesakes was not noted")
+	}
+}
+
+func TestALookThatFailedProvesNothing(t *testing.T) {
+	p := DefaultPolicy()
+	r := p.LookFailed(LookClaim{Attempts: 1, Settled: true, Looks: 3}, &CloudError{Op: "list instances", Class: ClassServer, Message: "no"})
+	if r.Next.State != Creating || r.Next.Delay == 0 || !strings.Contains(r.Next.WaitingFor, "list instances") {
+		t.Errorf("%+v", r)
+	}
+	if r := p.LookFailed(LookClaim{}, &CloudError{Class: ClassServer}); r.Next.State != Pending || !r.Next.LookFirst {
+		t.Errorf("before the first call: %+v", r)
+	}
+}
