@@ -100,6 +100,8 @@ func (s *Store) compare(ctx context.Context, batch []provision.NewRequest, added
 	return out, nil
 }
 
+// A refusal that concerns a known request holds its row, so that the request's
+// events are committed in the order of their ids.
 const rejectSQL = `
 with input as (
 	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -111,12 +113,15 @@ with input as (
 	from input
 	on conflict (stream_sequence, received_at) do nothing
 	returning request_id, code, reasons, stream_sequence
+), held as (
+	select r.request_id, r.state from requests r join added a on a.request_id = r.request_id
+	for no key update of r
 )
 insert into events (request_id, kind, state, error_code, error_message, error_class, concerns)
 select a.request_id, case when r.request_id is null then 'rejected' else 'refused' end, coalesce(r.state, 'rejected'), a.code,
 	(select string_agg((v->>'path') || ': given ' || (v->>'given') || ', allowed ' || (v->>'allowed'), '; ')
 	 from jsonb_array_elements(a.reasons) v), 'invalid', a.stream_sequence
-from added a left join requests r on r.request_id = a.request_id`
+from added a left join held r on r.request_id = a.request_id`
 
 // Reject implements provision.IntakeStore.
 func (s *Store) Reject(ctx context.Context, batch []provision.Rejection) error {

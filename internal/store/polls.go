@@ -48,7 +48,8 @@ func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provi
 }
 
 // What a poll writes is guarded by the instance being the request's and the
-// request still being built. A change of state takes the job along.
+// request still being built. Whoever writes an event holds the request's row, so
+// that the events of one request are committed in the order of their ids.
 const recordPollsSQL = `
 with input as (
 	select i.* from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::timestamptz[], $8::timestamptz[],
@@ -57,10 +58,14 @@ with input as (
 		instance_status, port, addresses, detail, state, delay, changed, error_code, error_message, error_class)
 	join instances n on n.instance_id = i.instance_id and n.request_id = i.request_id and n.gone_at is null
 	join requests r on r.request_id = i.request_id and r.state = 'building'
+), held as (
+	select r.request_id from requests r join input i on i.request_id = r.request_id
+	where i.changed and r.state = 'building'
+	for no key update of r
 ), ended as (
 	update requests r set state = i.state, finished_at = now(),
 		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class
-	from input i where r.request_id = i.request_id and r.state = 'building' and i.state <> 'building'
+	from input i join held using (request_id) where r.request_id = i.request_id and i.state <> 'building'
 ), seen as (
 	update instances n set updated_at = now(),
 		next_look_at = case when i.state = 'building' then now() + make_interval(secs => i.delay) end,
@@ -80,7 +85,7 @@ with input as (
 insert into events (request_id, kind, state, progress, instance_id, job_id, error_code, error_message, error_class)
 select request_id, case when state = 'building' then 'progress' else state end, state, progress, instance_id, job_id,
 	error_code, error_message, error_class
-from input where changed`
+from input join held using (request_id)`
 
 // RecordPolls implements provision.PollStore.
 func (s *Store) RecordPolls(ctx context.Context, batch []provision.PollResult) error {
