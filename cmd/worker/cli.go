@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"ddsworker/internal/app"
+	"ddsworker/internal/seal"
+)
+
+const description = `Takes requests for managed MongoDB instances from NATS JetStream, creates each of them once at the cloud, keeps their history in Postgres and follows them until they are ready.
+
+Every setting has a flag and a variable. With SIGTERM it stops taking, finishes what is in flight and exits 0.`
+
+// cli is the command line.
+type cli struct {
+	app.Config `embed:""`
+
+	Run     runCommand     `cmd:"" default:"1" help:"Work until SIGTERM (the default)."`
+	Migrate migrateCommand `cmd:"" help:"Migrate the database, make the streams, and exit."`
+	Keygen  keygenCommand  `cmd:"" help:"Make the identity that seals passwords, and exit. It is never overwritten."`
+	Health  healthCommand  `cmd:"" help:"Ask the worker at ADMIN_ADDR how it is; exits 0 if it is ready."`
+	Version versionCommand `cmd:"" help:"Print the version and exit."`
+}
+
+// settingsError says that the settings are wrong, all of them at once.
+type settingsError struct{ error }
+
+// newParser gives ctx to the commands, so that they end with it.
+func newParser(ctx context.Context, c *cli) (*kong.Kong, error) {
+	return kong.New(c, kong.Name("worker"), kong.Description(description), kong.Vars(app.Vars()),
+		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+}
+
+func (c *cli) app() (*app.App, error) {
+	if err := c.Load(); err != nil {
+		return nil, settingsError{err}
+	}
+	return &app.App{Config: c.Config, Version: app.Version(),
+		Log: app.NewLog(os.Stderr, c.Process.LogLevel, c.Process.LogFormat)}, nil
+}
+
+type runCommand struct{}
+
+func (runCommand) Run(ctx context.Context, c *cli) error {
+	a, err := c.app()
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+type migrateCommand struct{}
+
+func (migrateCommand) Run(ctx context.Context, c *cli) error {
+	a, err := c.app()
+	if err != nil {
+		return err
+	}
+	return a.Migrate(ctx)
+}
+
+type keygenCommand struct {
+	IfAbsent bool `help:"Exit 0 if there is one already."`
+}
+
+func (k keygenCommand) Run(c *cli) error {
+	path := c.Process.IdentityFile
+	err := seal.Generate(path)
+	if k.IfAbsent && errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		fmt.Println(path)
+	}
+	return err
+}
+
+type healthCommand struct{}
+
+func (healthCommand) Run(ctx context.Context, c *cli) error {
+	host, port, err := net.SplitHostPort(c.Process.AdminAddr)
+	if err != nil {
+		return fmt.Errorf("ADMIN_ADDR: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	fmt.Print(string(body))
+	if answer.StatusCode != http.StatusOK {
+		return errors.Join(errors.New("not ready"), err)
+	}
+	return err
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run() error {
+	fmt.Println(app.Version())
+	return nil
+}

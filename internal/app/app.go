@@ -1,0 +1,251 @@
+// Package app wires the parts of a worker together: configuration, start and
+// stop, health and metrics. It decides nothing about requests.
+//
+// It promises that a worker starts whatever order its surroundings start in,
+// says what it waits for, and ends with everything in flight recorded or given
+// back.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/tailscale/hujson"
+
+	"ddsworker/internal/dds"
+	"ddsworker/internal/provision"
+	"ddsworker/internal/queue"
+	"ddsworker/internal/seal"
+	"ddsworker/internal/store"
+	"ddsworker/internal/tokencache"
+	"ddsworker/migrations"
+)
+
+// App is one worker process.
+type App struct {
+	Config  Config
+	Log     *slog.Logger
+	Version string
+	// Listening is called with the admin address once it is served; may be nil.
+	Listening func(addr string)
+}
+
+// parts is what a worker is made of once its surroundings are there.
+type parts struct {
+	store        *store.Store
+	nats         *queue.Conn
+	installation string
+	sealer       *seal.Box
+}
+
+// Run works until ctx ends and returns nil after a graceful stop.
+func (a *App) Run(ctx context.Context) (err error) {
+	health := provision.NewHealth(a.Log)
+	box, err := a.sealer()
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, store.Config{URL: a.Config.Database.URL, MaxConns: a.Config.Database.MaxConns.V})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	metrics := newMetrics(db, a.Version)
+	admin, err := a.serveAdmin(health, metrics)
+	if err != nil {
+		return err
+	}
+	defer admin.close()
+	cloud, endCloud, err := a.cloud(metrics)
+	if err != nil {
+		return err
+	}
+	defer endCloud()
+
+	conn, installation, err := a.start(ctx, health, db)
+	if err != nil {
+		return a.unlessStopped(ctx, err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	inbox := queue.NewInbox(conn.JetStream(), queue.InboxConfig{
+		Prefetch: 2 * a.Config.Pace.IntakeBatch.V, Report: health.Report,
+		Prepare: func(ctx context.Context) error { return a.streams(ctx, conn, installation) }})
+	defer inbox.Close()
+	copies := queue.NewRejected(conn.JetStream(), queue.RejectedConfig{Log: a.Log})
+	defer copies.Close()
+	metrics.watchDropped(copies.Dropped)
+
+	worker := a.worker(health, metrics, cloud, inbox, copies, queue.NewEvents(conn.JetStream()),
+		parts{store: db, nats: conn, installation: installation, sealer: box})
+	admin.ready.Store(true)
+	a.Log.Info("working", "worker", a.Config.Process.WorkerName, "version", a.Version, "installation", installation,
+		"region", a.Config.Cloud.Region, "project", a.Config.Cloud.ProjectID)
+	worker.Run(ctx)
+	a.Log.Info("stopped", "worker", a.Config.Process.WorkerName)
+	return nil
+}
+
+// Migrate brings the database and the streams to what this version needs.
+func (a *App) Migrate(ctx context.Context) error {
+	applied, err := store.Migrate(ctx, a.Config.Database.URL, migrations.Files)
+	if err != nil {
+		return err
+	}
+	a.Log.Info("the database is up to date", "migrations applied", applied)
+	db, err := store.Open(ctx, store.Config{URL: a.Config.Database.URL, MaxConns: 1})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	installation, _, err := db.Installation(ctx)
+	if err != nil {
+		return err
+	}
+	conn, err := queue.Connect(ctx, a.nats(nil))
+	if err != nil {
+		return err
+	}
+	if err := queue.Setup(ctx, conn.JetStream(), a.layout(installation)); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	a.Log.Info("the streams are up to date", "installation", installation)
+	return conn.Close()
+}
+
+// start waits until database and streams are there and fit.
+func (a *App) start(ctx context.Context, health *provision.Health, db *store.Store) (conn *queue.Conn, installation string, err error) {
+	err = retry(ctx, health, "database", func() (err error) {
+		if a.Config.Process.Setup == "auto" {
+			_, err = store.Migrate(ctx, a.Config.Database.URL, migrations.Files)
+		} else {
+			err = store.Check(ctx, a.Config.Database.URL, migrations.Files)
+		}
+		if err == nil {
+			installation, _, err = db.Installation(ctx)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	err = retry(ctx, health, "nats", func() (err error) {
+		conn, err = queue.Connect(ctx, a.nats(health.Report))
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	err = retry(ctx, health, "streams", func() error { return a.streams(ctx, conn, installation) })
+	if err != nil {
+		return nil, "", errors.Join(err, conn.Close())
+	}
+	return conn, installation, nil
+}
+
+func (a *App) streams(ctx context.Context, conn *queue.Conn, installation string) error {
+	if a.Config.Process.Setup == "auto" {
+		return queue.Setup(ctx, conn.JetStream(), a.layout(installation))
+	}
+	return queue.Check(ctx, conn.JetStream(), a.layout(installation))
+}
+
+// retry runs f until it works, ctx ends, or its error can only be mended by
+// people: then a worker must not wait in silence.
+func retry(ctx context.Context, health *provision.Health, part string, f func() error) error {
+	b := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0)), ctx)
+	return backoff.Retry(func() error {
+		err := f()
+		health.Report(part, err)
+		if errors.Is(err, store.ErrTooNew) || errors.Is(err, queue.ErrDiffers) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, b)
+}
+
+func (a *App) unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		a.Log.Info("stopped before it had started")
+		return nil
+	}
+	return err
+}
+
+func (a *App) nats(report func(string, error)) queue.Config {
+	return queue.Config{URL: a.Config.NATS.URL, Creds: a.Config.NATS.Creds,
+		Name: "ddsworker " + a.Config.Process.WorkerName, Log: a.Log, Report: report}
+}
+
+func (a *App) layout(installation string) queue.Layout {
+	return queue.Layout{Installation: installation, Replicas: a.Config.NATS.Replicas.V,
+		EventsMaxAge: time.Duration(a.Config.NATS.EventsMaxAge.V)}
+}
+
+// sealer loads the fleet's identity, and makes one where there is none yet.
+func (a *App) sealer() (*seal.Box, error) {
+	path := a.Config.Process.IdentityFile
+	box, err := seal.Load(path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return box, named(path, err)
+	}
+	if err := seal.Generate(path); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, named(path, err)
+	}
+	a.Log.Warn("made a new identity that seals passwords; give the same file to all workers", "file", path)
+	box, err = seal.Load(path)
+	return box, named(path, err)
+}
+
+func named(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("SECRETS_IDENTITY_FILE (%s): %w", path, err)
+}
+
+// cloud makes the client of the cloud and the token it shares. The function
+// returned ends both.
+func (a *App) cloud(m *metrics) (*measuredCloud, func(), error) {
+	c := a.Config.Cloud
+	http := dds.HTTP{CallTimeout: time.Duration(a.Config.Pace.CallTimeout.V), AllowPlainHTTP: c.AllowHTTP.V,
+		Concurrency: a.Config.Pace.CreateConcurrency.V + 2*a.Config.Pace.LookConcurrency.V}
+	login, err := dds.NewLogin(dds.LoginConfig{AuthURL: c.AuthURL, Region: c.Region, Username: c.Username,
+		Password: c.Password, Domain: c.DomainName, HTTP: http})
+	if err != nil {
+		return nil, nil, err
+	}
+	tokens := tokencache.New(measuredLogin{login, m}, http.CallTimeout)
+	end := func() { tokens.Close(); login.Close() }
+	client, err := dds.New(dds.Config{Endpoint: c.Endpoint, Region: c.Region, Tokens: tokens, HTTP: http})
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return &measuredCloud{client, m}, func() { client.Close(); end() }, nil
+}
+
+// worker puts the loops together.
+func (a *App) worker(health *provision.Health, m *metrics, cloud *measuredCloud, inbox provision.Inbox,
+	copies provision.RejectedCopies, events provision.EventPublisher, p parts) *provision.Worker {
+	policy, served, pace := a.Config.policy(), a.Config.served(), a.Config.Pace
+	name := a.Config.Process.WorkerName
+	return &provision.Worker{
+		Intake: &provision.Intake{Inbox: inbox, Store: measuredIntake{p.store, m}, Copies: copies, Sealer: p.sealer,
+			Rules: a.Config.rules(), Served: served, Standardize: hujson.Standardize, Batch: pace.IntakeBatch.V,
+			Health: health, Log: a.Log},
+		Creator: &provision.Creator{Cloud: cloud, Store: p.store, Sealer: p.sealer, Policy: policy, Served: served,
+			Worker: name, Installation: p.installation, Dialect: a.Config.rules().Dialect, Concurrency: pace.CreateConcurrency.V, Health: health, Log: a.Log},
+		Reconciler: &provision.Reconciler{Cloud: cloud, Store: p.store, Policy: policy, Served: served, Worker: name,
+			Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},
+		Poller: &provision.Poller{Jobs: cloud, Instances: cloud, Store: p.store, Policy: policy, Served: served,
+			Worker: name, Batch: pace.PollBatch.V, Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},
+		Relay: &provision.Relay{Store: p.store, Publisher: measuredEvents{events, m}, Batch: 1000,
+			Timeout: 10 * time.Second, Health: health},
+		Grace: time.Duration(a.Config.Process.Grace.V),
+	}
+}

@@ -1,0 +1,156 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"ddsworker/internal/provision"
+	"ddsworker/internal/store"
+	"ddsworker/internal/tokencache"
+)
+
+// metrics are what Prometheus scrapes. The ports are measured from outside, so
+// the domain knows nothing of it.
+type metrics struct {
+	registry *prometheus.Registry
+	calls    *prometheus.HistogramVec
+	messages *prometheus.CounterVec
+	events   prometheus.Counter
+}
+
+func newMetrics(db *store.Store, version string) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ddsworker_cloud_call_seconds",
+			Help:    "Calls to the cloud, by operation and by the class of their error (ok: none).",
+			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10}}, []string{"operation", "class"}),
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ddsworker_messages_total",
+			Help: "Messages taken from the request stream, by what became of them."}, []string{"result"}),
+		events: prometheus.NewCounter(prometheus.CounterOpts{Name: "ddsworker_events_published_total",
+			Help: "Events published to the stream of events."}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ddsworker_build_info", Help: "1, with the version as a label.",
+		ConstLabels: prometheus.Labels{"version": version}})
+	build.Set(1)
+	m.registry.MustRegister(m.calls, m.messages, m.events, build, liveRequests{db},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+}
+
+func (m *metrics) watchDropped(dropped func() uint64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "ddsworker_rejected_copies_dropped_total",
+		Help: "Copies of refused messages that found no room; the records in the database are complete."},
+		func() float64 { return float64(dropped()) }))
+}
+
+// liveRequests counts the requests that have not ended when it is scraped.
+type liveRequests struct{ db *store.Store }
+
+var liveDesc = prometheus.NewDesc("ddsworker_live_requests", "Requests of the whole fleet that have not ended, by state.", []string{"state"}, nil)
+
+func (l liveRequests) Describe(ch chan<- *prometheus.Desc) { ch <- liveDesc }
+
+func (l liveRequests) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	counts, err := l.db.LiveRequests(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(liveDesc, err)
+		return
+	}
+	for state, n := range counts {
+		ch <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, float64(n), string(state))
+	}
+}
+
+func (m *metrics) call(operation string, began time.Time, err error) {
+	class := "ok"
+	if err != nil {
+		class = string(provision.AsCloudError(err).Class)
+	}
+	m.calls.WithLabelValues(operation, class).Observe(time.Since(began).Seconds())
+}
+
+// cloudClient is what a worker calls of the cloud.
+type cloudClient interface {
+	provision.InstanceCreator
+	provision.InstanceLister
+	provision.JobReader
+}
+
+type measuredCloud struct {
+	cloud cloudClient
+	m     *metrics
+}
+
+func (c *measuredCloud) CreateInstance(ctx context.Context, projectID string, body []byte) (created provision.Created, err error) {
+	defer func(began time.Time) { c.m.call("create", began, err) }(time.Now())
+	return c.cloud.CreateInstance(ctx, projectID, body)
+}
+
+func (c *measuredCloud) ListInstances(ctx context.Context, projectID string, q provision.InstanceQuery) (page provision.InstancePage, err error) {
+	defer func(began time.Time) { c.m.call("list", began, err) }(time.Now())
+	return c.cloud.ListInstances(ctx, projectID, q)
+}
+
+func (c *measuredCloud) Job(ctx context.Context, projectID, jobID string) (job provision.Job, err error) {
+	defer func(began time.Time) { c.m.call("job", began, err) }(time.Now())
+	return c.cloud.Job(ctx, projectID, jobID)
+}
+
+func (c *measuredCloud) Jobs(ctx context.Context, projectID string, w provision.JobWindow) (page provision.JobPage, err error) {
+	defer func(began time.Time) { c.m.call("jobs", began, err) }(time.Now())
+	return c.cloud.Jobs(ctx, projectID, w)
+}
+
+type measuredLogin struct {
+	login tokencache.Login
+	m     *metrics
+}
+
+func (l measuredLogin) Login(ctx context.Context, projectID string) (t tokencache.Token, err error) {
+	defer func(began time.Time) { l.m.call("login", began, err) }(time.Now())
+	return l.login.Login(ctx, projectID)
+}
+
+type measuredIntake struct {
+	provision.IntakeStore
+	m *metrics
+}
+
+func (s measuredIntake) Accept(ctx context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
+	found, err := s.IntakeStore.Accept(ctx, batch)
+	names := map[provision.Acceptance]string{provision.Accepted: "accepted", provision.Duplicate: "duplicate", provision.Conflicting: "conflicting"}
+	for _, a := range found {
+		s.m.messages.WithLabelValues(names[a]).Inc()
+	}
+	return found, err
+}
+
+func (s measuredIntake) Reject(ctx context.Context, batch []provision.Rejection) error {
+	err := s.IntakeStore.Reject(ctx, batch)
+	if err == nil {
+		s.m.messages.WithLabelValues("rejected").Add(float64(len(batch)))
+	}
+	return err
+}
+
+type measuredEvents struct {
+	provision.EventPublisher
+	m *metrics
+}
+
+func (e measuredEvents) Publish(ctx context.Context, events []provision.Event) ([]provision.Published, error) {
+	published, err := e.EventPublisher.Publish(ctx, events)
+	e.m.events.Add(float64(len(published)))
+	return published, err
+}
