@@ -13,7 +13,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"ddsworker/internal/app"
-	"ddsworker/internal/seal"
 )
 
 const description = `Takes requests for managed MongoDB instances from NATS JetStream, creates each of them once at the cloud, keeps their history in Postgres and follows them until they are ready.
@@ -74,13 +73,12 @@ type keygenCommand struct {
 }
 
 func (k keygenCommand) Run(c *cli) error {
-	path := c.Process.IdentityFile
-	err := seal.Generate(path)
+	err := (&app.App{Config: c.Config}).Keygen()
 	if k.IfAbsent && errors.Is(err, os.ErrExist) {
 		return nil
 	}
 	if err == nil {
-		fmt.Println(path)
+		fmt.Println(c.Process.IdentityFile)
 	}
 	return err
 }

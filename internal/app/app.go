@@ -117,6 +117,11 @@ func (a *App) Migrate(ctx context.Context) error {
 	return conn.Close()
 }
 
+// Keygen makes the identity that seals passwords; it never replaces one.
+func (a *App) Keygen() error {
+	return named(a.Config.Process.IdentityFile, seal.Generate(a.Config.Process.IdentityFile))
+}
+
 // start waits until database and streams are there and fit.
 func (a *App) start(ctx context.Context, health *provision.Health, db *store.Store) (conn *queue.Conn, installation string, err error) {
 	err = retry(ctx, health, "database", func() (err error) {

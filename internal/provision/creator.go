@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -87,15 +88,19 @@ func (c *Creator) create(ctx, work context.Context, claim CreateClaim, deadline 
 	call, cancel := context.WithDeadline(work, deadline)
 	defer cancel()
 	created, err := c.call(ctx, call, claim)
+	c.Health.reportCloud(err)
 	result := c.Policy.AfterCreate(claim, created, err)
 	result.Took = time.Since(began)
 	c.log(claim, result)
 	return result
 }
 
+// errStopping marks a claim that is given back because the worker stops.
+var errStopping = errors.New("the worker stops")
+
 func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, error) {
 	if ctx.Err() != nil {
-		return Created{}, &CloudError{Op: "create instance", Class: ClassNotSent, Message: "the worker stopped before the call"}
+		return Created{}, &CloudError{Op: "create instance", Class: ClassNotSent, Message: "the worker stopped before the call", Err: errStopping}
 	}
 	var password Secret
 	if claim.SealedPassword != nil {

@@ -69,6 +69,18 @@ func (h *Health) Report(name string, err error) {
 	h.log.Log(context.Background(), level, text, "part", name, "error", err)
 }
 
+// reportCloud says how calls to the cloud are doing: in trouble if they cannot
+// even be sent. What the cloud answers is the request's matter.
+func (h *Health) reportCloud(err error) {
+	if errors.Is(err, errStopping) {
+		return
+	}
+	if err != nil && AsCloudError(err).Class != ClassNotSent {
+		err = nil
+	}
+	h.Report("calls to the cloud", err)
+}
+
 // Problems lists the parts in trouble, by name.
 func (h *Health) Problems() []Problem {
 	h.mu.Lock()

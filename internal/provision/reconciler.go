@@ -45,6 +45,7 @@ func (r *Reconciler) Run(ctx, work context.Context) {
 // look lists what bears the request's name and decides what it means.
 func (r *Reconciler) look(ctx context.Context, c LookClaim) LookResult {
 	seen, cloudRequest, err := listWhole(ctx, r.Cloud, c.ProjectID, InstanceQuery{Name: c.Name})
+	r.Health.reportCloud(err)
 	if err != nil {
 		return r.Policy.LookFailed(c, err)
 	}

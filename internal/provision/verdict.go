@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -48,7 +49,7 @@ func (p Policy) afterOutcome(c CreateClaim, o Outcome, class Class, ce *CloudErr
 	switch o {
 	case OutcomeNotExecuted, OutcomeBusy:
 		next := Next{State: Pending, LookFirst: o == OutcomeBusy || c.Age > p.CreateDeadline}
-		if class != ClassAuth { // a new token may be used at once
+		if class != ClassAuth && !errors.Is(ce, errStopping) { // a new token, or worker, may go on at once
 			next.Delay = p.retryDelay(c.Attempt, ce.RetryAfter)
 		}
 		next.WaitingFor = fmt.Sprintf("the next call in %s, after: %s", next.Delay.Round(time.Second), ce.Error())

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -84,5 +85,16 @@ func TestPastTheDeadlineALookComesFirst(t *testing.T) {
 	r := p.AfterCreate(CreateClaim{Attempt: 9, Age: p.CreateDeadline + 1}, Created{}, &CloudError{Class: ClassRate})
 	if r.Next.State != Pending || !r.Next.LookFirst {
 		t.Errorf("%+v: no deadline ends a request without a look", r.Next)
+	}
+}
+
+func TestAWorkerThatStopsGivesItsClaimBackAtOnce(t *testing.T) {
+	c := &Creator{}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := c.call(ctx, t.Context(), CreateClaim{})
+	r := DefaultPolicy().AfterCreate(CreateClaim{Attempt: 5}, Created{}, err)
+	if r.Outcome != OutcomeNotExecuted || r.Next.State != Pending || r.Next.Delay != 0 {
+		t.Errorf("%+v", r)
 	}
 }
