@@ -79,10 +79,10 @@ func (d dialect) modeAndFlavor(b *createBody) string {
 }
 
 func (r flavorRule) check(f flavor) string {
-	num, ok := f.Num.in(2, r.most)
+	_, ok := f.Num.in(2, r.most)
 	if r.nums != nil {
-		num, ok = f.Num.in(1, 99)
-		ok = ok && slices.Contains(r.nums, num)
+		num, known := f.Num.in(1, 99)
+		ok = known && slices.Contains(r.nums, num)
 	}
 	if !ok {
 		return "DBS.280123"
