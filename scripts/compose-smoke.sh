@@ -4,7 +4,7 @@
 # everything down again, with its volumes, whatever happened.
 #
 # It is a project of its own with ports of its own (SMOKE_PG_PORT,
-# SMOKE_NATS_PORT, SMOKE_ADMIN_PORT), so a system that is up already is left
+# SMOKE_NATS_PORT, SMOKE_ADMIN_PORT, SMOKE_CLOUD_PORT), so a system that is up already is left
 # alone. SMOKE_REQUEST is the file to send, by default the first of examples/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,7 +32,7 @@ if [ -f .env.example ]; then
   set +a
 fi
 export COMPOSE_PROJECT_NAME=ddsworker-smoke WORKER_TARGET=prebuilt
-export PG_PORT=${SMOKE_PG_PORT:-15432} NATS_PORT=${SMOKE_NATS_PORT:-14222} ADMIN_PORT=${SMOKE_ADMIN_PORT:-18080}
+export PG_PORT=${SMOKE_PG_PORT:-15432} NATS_PORT=${SMOKE_NATS_PORT:-14222} ADMIN_PORT=${SMOKE_ADMIN_PORT:-18080} CLOUD_PORT=${SMOKE_CLOUD_PORT:-18081}
 publisher_url=${NATS_URL:-nats://127.0.0.1:4222}
 publisher_url=${publisher_url/:4222/:$NATS_PORT}
 

@@ -45,7 +45,7 @@ type User struct {
 // Config says how the cloud behaves. Durations named as the cloud's own are divided by Speed; those of an
 // HTTP answer, and the life of a token, are real time because the caller's clock measures them.
 type Config struct {
-	// Dialect is one of Dialects(); "" is Huawei.
+	// Dialect is one of Dialects(), or Union; "" is Huawei.
 	Dialect string
 	// Users may log in; none: DefaultUser with DefaultPassword in DefaultDomain.
 	Users []User
@@ -122,7 +122,7 @@ func (cfg Config) Validate() error {
 			bad("%s %q is not one of %s", field, value, strings.Join(allowed, ", "))
 		}
 	}
-	oneOf("dialect", cfg.Dialect, Dialects()...)
+	oneOf("dialect", cfg.Dialect, append(Dialects(), Union)...)
 	oneOf("unknown id", cfg.UnknownID, UnknownIDEmpty, UnknownIDError)
 	oneOf("IAM errors", cfg.IAMErrors, IAMErrorsHuawei, IAMErrorsKeystone)
 	for i, u := range cfg.Users {

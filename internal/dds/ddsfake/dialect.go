@@ -11,6 +11,9 @@ const (
 // Dialects names all of them.
 func Dialects() []string { return []string{Huawei, OTC, FlexibleEngine, Huawei2020} }
 
+// Union is no cloud's dialect: it takes whatever one of them takes, so that all documented examples work on it.
+const Union = "union"
+
 // dialect is one column of the table in dds-api.md §8.
 type dialect struct {
 	versions       []string
@@ -60,6 +63,12 @@ func dialectNamed(name string) (dialect, bool) {
 			versions: []string{"3.2", "3.4", "4.0"}, enhanced: true, clusterMax: 16, replicaNums: []int{1},
 			uniqueNames: true, needPassword: true, oldCodes: true,
 			backupMinutes: quarters, goneCode: "DBS.201028", weakPassword: "DBS.200052",
+		}, true
+	case Union:
+		return dialect{
+			versions: []string{"3.2", "3.4", "4.0", "4.2", "4.4", "5.0"}, enhanced: true, clusterMax: 32, replicaNums: []int{1, 3, 5, 7},
+			takesPort: true, tags: true, tagDot: true, prepaid: true, jobQuery: true, jobList: true,
+			backupMinutes: quarters, unknownIDError: true, goneCode: "DBS.280110", weakPassword: "DBS.200068",
 		}, true
 	}
 	return dialect{}, false
