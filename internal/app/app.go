@@ -61,11 +61,16 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer admin.close()
-	cloud, endCloud, err := a.cloud(metrics)
+	tokens, endTokens, err := a.tokens(health, metrics, db, box)
 	if err != nil {
 		return err
 	}
-	defer endCloud()
+	defer endTokens()
+	cloud, err := dds.New(dds.Config{Endpoint: a.Config.Cloud.Endpoint, Region: a.Config.Cloud.Region, Tokens: tokens, HTTP: a.http()})
+	if err != nil {
+		return err
+	}
+	defer cloud.Close()
 
 	conn, installation, err := a.start(ctx, health, db)
 	if err != nil {
@@ -80,11 +85,12 @@ func (a *App) Run(ctx context.Context) (err error) {
 	defer copies.Close()
 	metrics.watchDropped(copies.Dropped)
 
-	worker := a.worker(health, metrics, cloud, inbox, copies, queue.NewEvents(conn.JetStream()),
+	tokens.Warm(a.Config.served().Projects...)
+	worker := a.worker(health, metrics, &measuredCloud{cloud, metrics}, inbox, copies, queue.NewEvents(conn.JetStream()),
 		parts{store: db, nats: conn, installation: installation, sealer: box})
 	admin.ready.Store(true)
 	a.Log.Info("working", "worker", a.Config.Process.WorkerName, "version", a.Version, "installation", installation,
-		"region", a.Config.Cloud.Region, "project", a.Config.Cloud.ProjectID)
+		"region", a.Config.Cloud.Region, "projects", a.Config.served().Projects)
 	worker.Run(ctx)
 	a.Log.Info("stopped", "worker", a.Config.Process.WorkerName)
 	return nil
@@ -213,25 +219,29 @@ func named(path string, err error) error {
 	return fmt.Errorf("SECRETS_IDENTITY_FILE (%s): %w", path, err)
 }
 
-// cloud makes the client of the cloud and the token it shares. The function
-// returned ends both.
-func (a *App) cloud(m *metrics) (*measuredCloud, func(), error) {
-	c := a.Config.Cloud
-	http := dds.HTTP{CallTimeout: time.Duration(a.Config.Pace.CallTimeout.V), AllowPlainHTTP: c.AllowHTTP.V,
+// http says how the cloud is called.
+func (a *App) http() dds.HTTP {
+	return dds.HTTP{CallTimeout: time.Duration(a.Config.Pace.CallTimeout.V), AllowPlainHTTP: a.Config.Cloud.AllowHTTP.V,
 		Concurrency: a.Config.Pace.CreateConcurrency.V + 2*a.Config.Pace.LookConcurrency.V}
+}
+
+// tokens makes the tokens that the fleet shares. The function returned ends them.
+func (a *App) tokens(health *provision.Health, m *metrics, db *store.Store, box *seal.Box) (*tokencache.Cache, func(), error) {
+	c := a.Config.Cloud
+	sealer, err := box.Tokens()
+	if err != nil {
+		return nil, nil, err
+	}
 	login, err := dds.NewLogin(dds.LoginConfig{AuthURL: c.AuthURL, Region: c.Region, Username: c.Username,
-		Password: c.Password, Domain: c.DomainName, HTTP: http})
+		Password: c.Password, Domain: c.DomainName, HTTP: a.http()})
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens := tokencache.New(measuredLogin{login, m}, http.CallTimeout)
-	end := func() { tokens.Close(); login.Close() }
-	client, err := dds.New(dds.Config{Endpoint: c.Endpoint, Region: c.Region, Tokens: tokens, HTTP: http})
-	if err != nil {
-		end()
-		return nil, nil, err
-	}
-	return &measuredCloud{client, m}, func() { client.Close(); end() }, nil
+	credential := store.Credential{AuthURL: login.Endpoint(), Domain: c.DomainName, User: c.Username, Password: c.Password}
+	tokens := tokencache.New(tokencache.Config{Login: measuredLogin{login, m}, Timeout: a.http().CallTimeout,
+		Fleet:  db.Tokens(credential, a.Config.Process.WorkerName, sealer),
+		Report: func(err error) { health.Report("login", err) }})
+	return tokens, func() { tokens.Close(); login.Close() }, nil
 }
 
 // worker puts the loops together.

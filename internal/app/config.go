@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +47,8 @@ type CloudConfig struct {
 	Username     string      `name:"os-username" env:"OS_USERNAME" required-by-us:"" help:"IAM user. Required."`
 	PasswordFile string      `name:"os-password-file" env:"OS_PASSWORD_FILE" placeholder:"FILE" help:"File with the user's password; or set the variable OS_PASSWORD. One of them is required."`
 	DomainName   string      `name:"os-domain-name" env:"OS_DOMAIN_NAME" required-by-us:"" help:"The account (domain) of the user. Required."`
-	ProjectID    string      `name:"os-project-id" env:"OS_PROJECT_ID" required-by-us:"" help:"Project that instances are made in. Required."`
+	ProjectID    string      `name:"os-project-id" env:"OS_PROJECT_ID" required-by-us:"" help:"Project that instances are made in, where a request names none. Required."`
+	Projects     string      `name:"dds-projects" env:"DDS_PROJECTS" placeholder:"IDS" help:"Further projects that are served, separated by commas; a request names its own in the header Dds-Project-Id."`
 	Region       string      `name:"os-region-name" env:"OS_REGION_NAME" required-by-us:"" help:"Region that is served. Required."`
 	Dialect      string      `name:"dds-dialect" env:"DDS_DIALECT" placeholder:"NAME" help:"Whose rules requests must keep: huawei, otc, flexibleengine or huawei-2020; empty: what any of them allows."`
 	AcceptAny    Value[bool] `name:"accept-unknown-fields" env:"ACCEPT_UNKNOWN_FIELDS" default:"false" help:"true: pass fields on that are not known, untouched."`
@@ -128,6 +130,8 @@ func (c *Config) loadPassword() []string {
 	return nil
 }
 
+var projectID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
+
 // check tells what is wrong with values that can be read.
 func (c *Config) check() []string {
 	var out []string
@@ -136,6 +140,11 @@ func (c *Config) check() []string {
 		u, err := url.Parse(strings.ReplaceAll(text, "{region}", "region"))
 		if text != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
 			add(name, "given %q, allowed: a URL like https://host", text)
+		}
+	}
+	for n, id := range c.served().Projects {
+		if id != "" && !projectID.MatchString(id) {
+			add([]string{"OS_PROJECT_ID", "DDS_PROJECTS"}[min(n, 1)], "given %.80q, allowed: 1 to 64 letters, digits, _ and -", id)
 		}
 	}
 	if _, err := provision.ParseDialect(c.Cloud.Dialect); err != nil {
@@ -177,6 +186,13 @@ func (c *Config) rules() provision.Rules {
 	return provision.Rules{Dialect: provision.Dialect(c.Cloud.Dialect), AcceptUnknownFields: c.Cloud.AcceptAny.V}
 }
 
+// served names the worker's own project first.
 func (c *Config) served() provision.Served {
-	return provision.Served{Region: c.Cloud.Region, Projects: []string{c.Cloud.ProjectID}}
+	s := provision.Served{Region: c.Cloud.Region, Projects: []string{c.Cloud.ProjectID}}
+	for id := range strings.SplitSeq(c.Cloud.Projects, ",") {
+		if id = strings.TrimSpace(id); id != "" && !slices.Contains(s.Projects, id) {
+			s.Projects = append(s.Projects, id)
+		}
+	}
+	return s
 }

@@ -35,8 +35,8 @@ func classify(a answer) *provision.CloudError {
 	case e.Message == "":
 		e.Message = clean(a.withoutJSON(), secrets)
 	}
-	if a.call.op == opLogin && (e.Class == provision.ClassForbidden || e.Class == provision.ClassInvalid) {
-		e.Err = tokencache.ErrCredentials
+	if a.call.op == opLogin && e.Class == provision.ClassForbidden && a.status == http.StatusUnauthorized {
+		e.Err = tokencache.ErrCredentials // the others do not feed the lockout, and may concern one project only
 	}
 	return e
 }

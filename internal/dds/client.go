@@ -41,10 +41,11 @@ const (
 	maxPage   = 8 << 20
 )
 
-// Tokens hands out the token of a project and is told which one was refused.
+// Tokens hands out the token of a project and is told which one was refused, and
+// whether it is surely of no use.
 type Tokens interface {
 	Token(ctx context.Context, projectID string) (tokencache.Token, error)
-	Refused(tokencache.Token)
+	Refused(t tokencache.Token, surely bool)
 }
 
 // Config is what a Client needs.
@@ -122,7 +123,8 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 		secrets: func() []string { return []string{token.Reveal(), passwordIn(r.body)} },
 	})
 	if ce, ok := errors.AsType[*provision.CloudError](err); ok && ce.Class == provision.ClassAuth {
-		c.tokens.Refused(token)
+		// A code that means something else when it is repeated may have meant it now.
+		c.tokens.Refused(token, ce.Limit == 0)
 	}
 	return a, err
 }

@@ -11,6 +11,7 @@ import (
 	"ddsworker/internal/dds/ddsfake"
 	"ddsworker/internal/provision"
 	"ddsworker/internal/tokencache"
+	"ddsworker/internal/tokencache/fleettest"
 )
 
 // cloud is the simulated cloud with a client that logs in there.
@@ -30,7 +31,7 @@ func newCloud(t *testing.T, cfg ddsfake.Config, h HTTP) cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cache := tokencache.New(login, 0)
+	cache := tokencache.New(tokencache.Config{Login: login, Fleet: fleettest.NewMemory().Process(ddsfake.DefaultUser, ddsfake.DefaultPassword)})
 	t.Cleanup(cache.Close)
 	c, err := New(Config{Endpoint: s.URL, Tokens: cache, HTTP: h})
 	if err != nil {
@@ -185,7 +186,9 @@ func TestEveryFault(t *testing.T) {
 	}
 }
 
-func TestRevokedTokenIsReplacedOnce(t *testing.T) {
+// TestRevokedYoungTokenIsKeptFromUse: a token younger than a minute is neither
+// replaced nor sent again once the cloud has said that it is of no use.
+func TestRevokedYoungTokenIsKeptFromUse(t *testing.T) {
 	for _, variant := range []ddsfake.RevokeVariant{ddsfake.RevokeGateway, ddsfake.RevokeService} {
 		c := newCloud(t, ddsfake.Config{}, HTTP{})
 		list := func() error {
@@ -196,11 +199,12 @@ func TestRevokedTokenIsReplacedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.fake.RevokeTokens(variant)
-		for range 10 { // the token is younger than a minute: it is kept
-			fails(t, list(), provision.ClassAuth)
+		fails(t, list(), provision.ClassAuth)
+		for range 10 {
+			fails(t, list(), provision.ClassNotSent)
 		}
-		if n := c.fake.Stats().Logins; n != 1 {
-			t.Errorf("%s: %d logins", variant, n)
+		if s := c.fake.Stats(); s.Logins != 1 || s.Calls[ddsfake.OpList] != 2 {
+			t.Errorf("%s: %d logins, %d lists", variant, s.Logins, s.Calls[ddsfake.OpList])
 		}
 	}
 }

@@ -35,10 +35,10 @@ type tokens struct {
 }
 
 func (k *tokens) Token(context.Context, string) (tokencache.Token, error) {
-	return tokencache.NewToken(tokenCanary, project, time.Now().Add(time.Hour)), k.err
+	return tokencache.NewToken(tokenCanary, project, time.Hour), k.err
 }
 
-func (k *tokens) Refused(t tokencache.Token) {
+func (k *tokens) Refused(t tokencache.Token, _ bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if t.Reveal() == tokenCanary {

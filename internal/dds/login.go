@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"ddsworker/internal/provision"
 	"ddsworker/internal/tokencache"
@@ -24,6 +25,7 @@ type LoginConfig struct {
 
 // Login gets tokens from IAM by user name and password (§1).
 type Login struct {
+	endpoint string
 	target   string
 	username string
 	password provision.Secret
@@ -46,17 +48,20 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 	target := base.JoinPath("v3", "auth", "tokens")
 	target.RawQuery = url.Values{"nocatalog": {"true"}}.Encode() // else many kB that nobody reads
 	return &Login{
-		target: target.String(), username: cfg.Username, password: cfg.Password, domain: cfg.Domain,
+		endpoint: base.String(), target: target.String(), username: cfg.Username, password: cfg.Password, domain: cfg.Domain,
 		sender: newSender(cfg.HTTP),
 	}, nil
 }
+
+// Endpoint is the address of IAM in one form, however it was given: without /v3.
+func (l *Login) Endpoint() string { return l.endpoint }
 
 // Close closes idle connections.
 func (l *Login) Close() { l.sender.close() }
 
 // Login gets a token for the project. Its errors are *provision.CloudError, and
-// tokencache.ErrCredentials where repeating the login with these credentials
-// brings nothing, and may lock the account (§1.5).
+// tokencache.ErrCredentials where repeating the login with this password may lock
+// the account, or it is locked already (§1.5).
 func (l *Login) Login(ctx context.Context, projectID string) (tokencache.Token, error) {
 	body, err := l.body(projectID)
 	if err != nil {
@@ -82,7 +87,16 @@ func (l *Login) Login(ctx context.Context, projectID string) (tokencache.Token, 
 	if value == "" || expires.IsZero() {
 		return tokencache.Token{}, a.unreadable("a login answer without a token or its expires_at")
 	}
-	return tokencache.NewToken(value, projectID, expires), nil
+	return tokencache.NewToken(value, projectID, expires.Sub(sentAt(a.header))), nil
+}
+
+// sentAt is the cloud's time of an answer, and ours only if it does not tell: our
+// clock may be wrong. Date is cut to the second, so it is taken for the next one.
+func sentAt(h http.Header) time.Time {
+	if at, err := http.ParseTime(h.Get("Date")); err == nil {
+		return at.Add(time.Second)
+	}
+	return time.Now()
 }
 
 // body asks for a token of one project, by its id (§1.1).

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"ddsworker/internal/dds/ddsfake"
 	"ddsworker/internal/provision"
 	"ddsworker/internal/tokencache"
 )
@@ -34,13 +35,13 @@ func TestLogin(t *testing.T) {
 			body, _ := io.ReadAll(r.Body)
 			_ = json.Unmarshal(body, &sent)
 			w.Header().Set("X-Subject-Token", tokenCanary)
+			w.Header().Set("Date", "Fri, 03 Jan 2020 09:05:22 GMT") // their clock, years behind ours
 			says(201, nil, `{"token":{"expires_at":"2020-01-04T09:05:22.701000Z","catalog":[],"roles":7}}`)(w, r)
 		}))
 		defer s.Close()
 		token, err := loginAt(t, s.URL+suffix).Login(t.Context(), project)
-		if err != nil || token.Reveal() != tokenCanary || token.ProjectID != project ||
-			!token.ExpiresAt.Equal(time.Date(2020, 1, 4, 9, 5, 22, 701000000, time.UTC)) {
-			t.Errorf("%s: %s %s, %v", suffix, token.ProjectID, token.ExpiresAt, err)
+		if err != nil || token.Reveal() != tokenCanary || token.ProjectID != project || token.Life != 24*time.Hour-299*time.Millisecond {
+			t.Errorf("%s: %s %s, %v", suffix, token.ProjectID, token.Life, err)
 		}
 		if got.Method != "POST" || got.URL.Path != "/v3/auth/tokens" || got.URL.Query().Get("nocatalog") == "" || got.Header.Get("X-Auth-Token") != "" {
 			t.Errorf("%s: called %s %s", suffix, got.Method, got.URL)
@@ -52,6 +53,35 @@ func TestLogin(t *testing.T) {
 		if !reflect.DeepEqual(sent, want) {
 			t.Errorf("sent %v", sent)
 		}
+	}
+}
+
+// TestLoginAllowsForClocks: how far our clock is off does not matter, unless the
+// answer has no Date.
+func TestLoginAllowsForClocks(t *testing.T) {
+	for _, ahead := range []time.Duration{-10 * time.Minute, 0, 10 * time.Minute} {
+		s := httptest.NewServer(ddsfake.New(ddsfake.Config{ClockOffset: ahead, TokenLife: time.Minute}))
+		l, err := NewLogin(LoginConfig{AuthURL: s.URL, Username: ddsfake.DefaultUser, Domain: ddsfake.DefaultDomain,
+			Password: provision.NewSecret(ddsfake.DefaultPassword)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := l.Login(t.Context(), ddsfake.DefaultProjectID)
+		l.Close()
+		s.Close()
+		if err != nil || token.Life < 58*time.Second || token.Life > time.Minute {
+			t.Errorf("their clock is ahead by %s: a minute is %s, %v", ahead, token.Life, err)
+		}
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Date"] = nil
+		w.Header().Set("X-Subject-Token", tokenCanary)
+		says(201, nil, `{"token":{"expires_at":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`"}}`)(w, r)
+	}))
+	defer s.Close()
+	token, err := loginAt(t, s.URL).Login(t.Context(), project)
+	if err != nil || token.Life < 59*time.Minute || token.Life > time.Hour {
+		t.Errorf("without a Date: %s, %v", token.Life, err)
 	}
 }
 
@@ -69,20 +99,20 @@ func TestLoginErrors(t *testing.T) {
 		class       provision.Class
 		credentials bool
 	}{
-		{400, huawei("IAM.0007"), "IAM.0007", invalid, true}, {400, huawei("IAM.0009"), "IAM.0009", invalid, true},
-		{400, huawei("IAM.0011"), "IAM.0011", invalid, true}, {400, huawei("IAM.0072"), "IAM.0072", invalid, true},
-		{400, huawei("IAM.0073"), "IAM.0073", invalid, true}, {400, huawei("IAM.1101"), "IAM.1101", invalid, true},
+		{400, huawei("IAM.0007"), "IAM.0007", invalid, false}, {400, huawei("IAM.0009"), "IAM.0009", invalid, false},
+		{400, huawei("IAM.0011"), "IAM.0011", invalid, false}, {400, huawei("IAM.0072"), "IAM.0072", invalid, false},
+		{400, huawei("IAM.0073"), "IAM.0073", invalid, false}, {400, huawei("IAM.1101"), "IAM.1101", invalid, false},
 		{401, huawei("IAM.0001"), "IAM.0001", forbidden, true}, {401, huawei("IAM.0061"), "IAM.0061", forbidden, true},
 		{401, huawei("IAM.0062"), "IAM.0062", forbidden, true}, {401, huawei("IAM.0066"), "IAM.0066", forbidden, true},
-		{401, huawei("IAM.0067"), "IAM.0067", forbidden, true}, {403, huawei("IAM.0002"), "IAM.0002", forbidden, true},
-		{403, huawei("IAM.0003"), "IAM.0003", forbidden, true}, {403, huawei("IAM.0080"), "IAM.0080", forbidden, true},
-		{403, huawei("IAM.0081"), "IAM.0081", forbidden, true}, {403, huawei("IAM.0082"), "IAM.0082", forbidden, true},
-		{403, huawei("IAM.0083"), "IAM.0083", forbidden, true}, {404, huawei("IAM.0004"), "IAM.0004", invalid, true},
-		{409, huawei("IAM.0005"), "IAM.0005", invalid, true}, {410, huawei("IAM.0020"), "IAM.0020", server, false},
+		{401, huawei("IAM.0067"), "IAM.0067", forbidden, true}, {403, huawei("IAM.0002"), "IAM.0002", forbidden, false},
+		{403, huawei("IAM.0003"), "IAM.0003", forbidden, false}, {403, huawei("IAM.0080"), "IAM.0080", forbidden, false},
+		{403, huawei("IAM.0081"), "IAM.0081", forbidden, false}, {403, huawei("IAM.0082"), "IAM.0082", forbidden, false},
+		{403, huawei("IAM.0083"), "IAM.0083", forbidden, false}, {404, huawei("IAM.0004"), "IAM.0004", invalid, false},
+		{409, huawei("IAM.0005"), "IAM.0005", invalid, false}, {410, huawei("IAM.0020"), "IAM.0020", server, false},
 		{429, huawei("IAM.0012"), "IAM.0012", rate, false}, {500, huawei("IAM.0006"), "IAM.0006", server, false},
 		{429, huawei("APIGW.0308"), "APIGW.0308", rate, false},
 		{401, `{"error":{"code":401,"message":"The username or password is wrong.","title":"Unauthorized"}}`, "", forbidden, true},
-		{400, `{"error":{"code":400,"message":"The request body is invalid","title":"Bad Request"}}`, "", invalid, true},
+		{400, `{"error":{"code":400,"message":"The request body is invalid","title":"Bad Request"}}`, "", invalid, false},
 		{503, "", "", server, false}, {302, "", "", server, false},
 	} {
 		s := httptest.NewServer(says(tc.status, nil, tc.body))

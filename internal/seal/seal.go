@@ -1,6 +1,6 @@
-// Package seal seals passwords for the database. What it sealed names its scheme
-// and its key, and opens only with the same context, so a sealed value copied to
-// another row is worthless.
+// Package seal seals passwords and tokens for the database. What it sealed names
+// its scheme and its key, and opens only with the same context, so a sealed value
+// copied to another row is worthless.
 package seal
 
 import (
@@ -21,11 +21,18 @@ import (
 	"ddsworker/internal/provision"
 )
 
-// Box holds the keys of a fleet. The first seals, all of them open.
+// Box holds the keys of a fleet for one use. The first seals, all of them open.
 type Box struct {
-	first keyID
-	keys  map[keyID]cipher.AEAD
+	identities []*age.X25519Identity
+	first      keyID
+	keys       map[keyID]cipher.AEAD
 }
+
+// The uses of a fleet's identity: each has keys of its own.
+const (
+	usePasswords = "ddsworker sealed password"
+	useTokens    = "ddsworker sealed token"
+)
 
 // keyID tells keys apart without telling what they are.
 type keyID [8]byte
@@ -47,19 +54,30 @@ func Load(path string) (*Box, error) {
 	return New(f)
 }
 
-// New reads age identities.
+// New reads age identities. Its box is for the passwords of requests.
 func New(r io.Reader) (*Box, error) {
-	identities, err := age.ParseIdentities(r)
+	parsed, err := age.ParseIdentities(r)
 	if err != nil {
 		return nil, errors.New("no age identity in it: one line AGE-SECRET-KEY-1… is wanted, as 'worker keygen' makes it")
 	}
-	b := &Box{keys: map[keyID]cipher.AEAD{}}
-	for _, i := range identities {
+	var identities []*age.X25519Identity
+	for _, i := range parsed {
 		x, ok := i.(*age.X25519Identity)
 		if !ok {
 			return nil, errors.New("only X25519 identities can seal passwords: one line AGE-SECRET-KEY-1… is wanted, as 'worker keygen' makes it")
 		}
-		id, aead, err := derive(x)
+		identities = append(identities, x)
+	}
+	return newBox(identities, usePasswords)
+}
+
+// Tokens returns the box for what a login needs and brings.
+func (b *Box) Tokens() (*Box, error) { return newBox(b.identities, useTokens) }
+
+func newBox(identities []*age.X25519Identity, use string) (*Box, error) {
+	b := &Box{identities: identities, keys: map[keyID]cipher.AEAD{}}
+	for _, x := range identities {
+		id, aead, err := derive(x, use)
 		if err != nil {
 			return nil, err
 		}
@@ -71,9 +89,9 @@ func New(r io.Reader) (*Box, error) {
 	return b, nil
 }
 
-func derive(x *age.X25519Identity) (keyID, cipher.AEAD, error) {
+func derive(x *age.X25519Identity, use string) (keyID, cipher.AEAD, error) {
 	public := sha256.Sum256([]byte(x.Recipient().String()))
-	key, err := hkdf.Key(sha256.New, []byte(x.String()), nil, "ddsworker sealed password", 32)
+	key, err := hkdf.Key(sha256.New, []byte(x.String()), nil, use, 32)
 	if err != nil {
 		return keyID{}, nil, fmt.Errorf("derive a key: %w", err)
 	}
@@ -86,24 +104,24 @@ func derive(x *age.X25519Identity) (keyID, cipher.AEAD, error) {
 }
 
 // Seal implements provision.Sealer.
-func (b *Box) Seal(password provision.Secret, context string) ([]byte, error) {
+func (b *Box) Seal(secret provision.Secret, context string) ([]byte, error) {
 	sealed := append([]byte{schemeAESGCM}, b.first[:]...)
-	return b.keys[b.first].Seal(sealed, nil, []byte(password.Reveal()), []byte(context)), nil
+	return b.keys[b.first].Seal(sealed, nil, []byte(secret.Reveal()), []byte(context)), nil
 }
 
 // Open implements provision.Sealer.
 func (b *Box) Open(sealed []byte, context string) (provision.Secret, error) {
 	if len(sealed) < headerSize || sealed[0] != schemeAESGCM {
-		return provision.Secret{}, errors.New("the password is sealed in a way that this worker does not know")
+		return provision.Secret{}, errors.New("it is sealed in a way that this worker does not know")
 	}
 	id := keyID(sealed[1:headerSize])
 	aead := b.keys[id]
 	if aead == nil {
-		return provision.Secret{}, fmt.Errorf("the password is sealed under key %x, which this worker does not hold: give all workers the same SECRETS_IDENTITY_FILE", id)
+		return provision.Secret{}, fmt.Errorf("it is sealed under key %x, which this worker does not hold: give all workers the same SECRETS_IDENTITY_FILE", id)
 	}
 	plain, err := aead.Open(nil, nil, sealed[headerSize:], []byte(context))
 	if err != nil {
-		return provision.Secret{}, errors.New("the sealed password does not belong to this request, or was changed")
+		return provision.Secret{}, errors.New("what is sealed does not belong here, or was changed")
 	}
 	return provision.NewSecret(string(plain)), nil
 }

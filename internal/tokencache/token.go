@@ -13,7 +13,10 @@ const redacted = "[redacted]"
 // marshalled, it shows [redacted]; only Reveal gives it away.
 type Token struct {
 	ProjectID string
-	ExpiresAt time.Time // as IAM said (dds-api.md §1.2)
+	// Life is how long it lives, from when whoever returned it had it.
+	Life time.Duration
+	// Generation is the number of the fleet's login that brought it.
+	Generation int64
 
 	// A pointer: fmt does not call methods on unexported fields of other
 	// structs, and prints an address there.
@@ -21,8 +24,8 @@ type Token struct {
 }
 
 // NewToken returns a token with the given value.
-func NewToken(value, projectID string, expiresAt time.Time) Token {
-	return Token{ProjectID: projectID, ExpiresAt: expiresAt, value: &value}
+func NewToken(value, projectID string, life time.Duration) Token {
+	return Token{ProjectID: projectID, Life: life, value: &value}
 }
 
 // Reveal returns the value for the X-Auth-Token header; empty for the zero Token.
