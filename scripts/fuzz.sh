@@ -7,6 +7,6 @@ targets=$(grep -rnoE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sed -E 
 [ -n "$targets" ] || { echo "FAILED: there are no fuzz targets" >&2; exit 1; }
 echo "$targets" | while read -r dir name; do
   echo "== $name in $dir"
-  go test -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-30s}" "$dir" ||
+  go test -run '^$' -fuzz "^$name\$" -fuzzminimizetime 1x -fuzztime "${FUZZTIME:-30s}" "$dir" ||
     { echo "FAILED: $name; the input that fails is in $dir/testdata/fuzz/$name" >&2; exit 1; }
 done

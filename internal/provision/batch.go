@@ -74,7 +74,7 @@ func (c *collector[T]) flush(ctx context.Context, first handed[T]) {
 
 // writeAll writes a batch until it is written: a row that the store will never
 // take is found by halving and handed to bad, anything else is tried again until
-// ctx ends.
+// ctx ends. The other rows are written even if bad fails.
 func writeAll[T any](ctx context.Context, part string, h *Health, batch []T,
 	write func(context.Context, []T) error, bad func(context.Context, T, error) error) error {
 	for failures := 1; ; failures++ {
@@ -84,11 +84,7 @@ func writeAll[T any](ctx context.Context, part string, h *Health, batch []T,
 				return bad(ctx, batch[0], err)
 			}
 			half := len(batch) / 2
-			if err := writeAll(ctx, part, h, batch[:half], write, bad); err != nil {
-				return err
-			}
-			batch, failures = batch[half:], 0
-			continue
+			return errors.Join(writeAll(ctx, part, h, batch[:half], write, bad), writeAll(ctx, part, h, batch[half:], write, bad))
 		}
 		h.Report(part, err)
 		if err == nil {

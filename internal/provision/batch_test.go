@@ -38,6 +38,24 @@ func TestABadRowIsFoundByHalving(t *testing.T) {
 	}
 }
 
+func TestABadRowHoldsUpNoOther(t *testing.T) {
+	lost := errors.New("cannot be kept at all")
+	var written []int
+	err := writeAll(t.Context(), "database", quietHealth(), []int{0, 1, 2, 3, 4, 5, 6, 7}, func(_ context.Context, rows []int) error {
+		if slices.Contains(rows, 1) || slices.Contains(rows, 6) {
+			return ErrUnstorable
+		}
+		written = append(written, rows...)
+		return nil
+	}, func(_ context.Context, row int, _ error) error { return fmt.Errorf("row %d: %w", row, lost) })
+	if !slices.Equal(written, []int{0, 2, 3, 4, 5, 7}) {
+		t.Errorf("written %v", written)
+	}
+	if !errors.Is(err, lost) || err.Error() != "row 1: cannot be kept at all\nrow 6: cannot be kept at all" {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
 func TestAPassingFailureIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, tries := quietHealth(), 0

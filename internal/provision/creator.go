@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -88,7 +89,6 @@ func (c *Creator) create(ctx, work context.Context, claim CreateClaim, deadline 
 	call, cancel := context.WithDeadline(work, deadline)
 	defer cancel()
 	created, err := c.call(ctx, call, claim)
-	c.Health.reportCloud(err)
 	result := c.Policy.AfterCreate(claim, created, err)
 	result.Took = time.Since(began)
 	c.log(claim, result)
@@ -106,7 +106,11 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, e
 	if claim.SealedPassword != nil {
 		var err error
 		if password, err = c.Sealer.Open(claim.SealedPassword, claim.RequestID); err != nil {
-			return Created{}, &CloudError{Op: "open the sealed password", Class: ClassNotSent, Message: err.Error(), Err: err}
+			class := ClassNotSent // another worker may hold the key
+			if errors.Is(err, ErrSealBroken) {
+				class = ClassInvalid
+			}
+			return Created{}, &CloudError{Op: "open the sealed password", Class: class, Message: err.Error(), Err: err}
 		}
 	}
 	var tags []Tag
@@ -117,7 +121,9 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, e
 	if err != nil {
 		return Created{}, &CloudError{Op: "write the body", Class: ClassInvalid, Message: err.Error(), Err: err}
 	}
-	return c.Cloud.CreateInstance(call, claim.ProjectID, body)
+	created, err := c.Cloud.CreateInstance(call, claim.ProjectID, body)
+	c.Health.reportCloud(err)
+	return created, err
 }
 
 // record writes a batch of outcomes, whatever it takes.
@@ -133,8 +139,9 @@ func (c *Creator) record(ctx context.Context, batch []CreateResult) error {
 // is unknown: a look then finds what came of it.
 func (c *Creator) recordAsUnknown(ctx context.Context, r CreateResult, cause error) error {
 	c.Log.Error("an outcome cannot be stored as it came; it is looked for", "request", r.RequestID, "attempt", r.Attempt, "error", cause)
+	r.Failure = &Failure{Class: ClassLost, HTTPStatus: r.Created.HTTPStatus, Message: fmt.Sprintf(
+		"the cloud's answer could not be stored: instance %.80q, job %.80q", r.Created.InstanceID, r.Created.JobID)}
 	r.Outcome, r.Created = OutcomeUnknown, Created{}
-	r.Failure = &Failure{Class: ClassLost, Message: "the cloud's answer could not be stored"}
 	r.Next = Next{State: Creating, Delay: c.Policy.LookMin, WaitingFor: "a look whether the call worked"}
 	return writeAll(ctx, "database", c.Health, []CreateResult{r}, c.Store.RecordCreates,
 		func(_ context.Context, _ CreateResult, err error) error { return err })

@@ -92,6 +92,9 @@ func AsCloudError(err error) *CloudError {
 	return &CloudError{Op: "call", Class: ClassLost, Message: err.Error(), Err: err}
 }
 
+// ErrSealBroken marks an error of a Sealer that no other key can cure.
+var ErrSealBroken = errors.New("what is sealed cannot be opened by anybody")
+
 // ErrUnstorable marks an error of a store that says that a row of the batch can
 // never be written, so that the batch is worth halving.
 var ErrUnstorable = errors.New("the database will not take this row")

@@ -154,9 +154,11 @@ func (s Served) unserved(projectID, region string) string {
 		projectID, region, s.Projects, s.Region)
 }
 
-// accept writes the requests of a batch and acknowledges them.
+// accept writes the requests of a batch and acknowledges them. Messages that
+// bear one id with different bodies go one after the other, so that the database
+// decides whose the id is.
 func (in *Intake) accept(ctx context.Context, all []*incoming) error {
-	var batch []*incoming
+	var batch, later []*incoming
 	first, twins := map[string]*incoming{}, []*incoming{}
 	for _, i := range all {
 		switch f := first[i.request.ID]; {
@@ -165,7 +167,7 @@ func (in *Intake) accept(ctx context.Context, all []*incoming) error {
 			first[i.request.ID] = i
 			batch = append(batch, i)
 		case f.request.Fingerprint != i.request.Fingerprint:
-			i.reuse()
+			later = append(later, i)
 		default:
 			twins = append(twins, i)
 		}
@@ -178,14 +180,17 @@ func (in *Intake) accept(ctx context.Context, all []*incoming) error {
 		i.refuse(CodeUnstorable, i.request.ProjectID, Violations{{Path: "body", Given: "see the message's copy", Allowed: err.Error()}})
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	for _, i := range twins {
-		if f := first[i.request.ID]; err == nil && f.rejected == nil {
+		if f := first[i.request.ID]; f.rejected == nil {
 			_ = i.msg.Settle.Ack()
-		} else if err == nil {
+		} else {
 			i.refuse(f.rejected.Code, f.rejected.ProjectID, f.rejected.Reasons)
 		}
 	}
-	return err
+	return in.accept(ctx, later)
 }
 
 func (in *Intake) ring() {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -28,25 +30,29 @@ type Poller struct {
 	Due      Bell
 	Recorded []Bell
 
-	mu     sync.Mutex
-	noList map[string]time.Time // projects without a job list, and until when that is believed
+	// Only Run's own goroutine uses these.
+	noList  map[string]time.Time // projects without a job list, and until when that is believed
+	trouble map[string]time.Time // parts in trouble, and when that was last seen
 }
 
 // relearn is how long a cloud that does not list its jobs is not asked again.
 const relearn = time.Hour
 
-// Run polls until ctx ends and finishes the round that is under way while work
+// few is how many jobs or instances are rather read one by one than looked for
+// on another page.
+const few = 3
+
+// Run polls until ctx ends and finishes the reads that are under way while work
 // lasts.
 func (p *Poller) Run(ctx, work context.Context) {
 	repeat(ctx, "poller", p.Health, p.Due, func(context.Context) (bool, error) {
+		p.forgetTrouble()
 		claims, err := p.Store.ClaimPolls(work, ClaimQuery{Served: p.Served, Worker: p.Worker, Limit: p.Batch,
-			Lease: p.Policy.Lease, Slack: p.Policy.PollInterval / 4})
+			Lease: p.lease(), Slack: p.Policy.PollInterval / 4})
 		if err != nil || len(claims) == 0 {
 			return false, err
 		}
-		call, cancel := context.WithTimeout(work, p.Policy.CallTimeout)
-		defer cancel()
-		err = writeAll(work, "database", p.Health, p.look(call, claims), p.Store.RecordPolls, p.recordPlain)
+		err = writeAll(work, "database", p.Health, p.look(ctx, work, claims), p.Store.RecordPolls, p.recordPlain)
 		for _, bell := range p.Recorded {
 			bell.Ring()
 		}
@@ -54,21 +60,56 @@ func (p *Poller) Run(ctx, work context.Context) {
 	})
 }
 
-// look reads what the claims need, project by project, and decides what it means.
-func (p *Poller) look(ctx context.Context, claims []PollClaim) []PollResult {
-	byProject := map[string][]PollClaim{}
+// lease outlasts a round: its reads are started for one CallTimeout, and the
+// last of them may take another.
+func (p *Poller) lease() time.Duration { return p.Policy.Lease + p.Policy.CallTimeout }
+
+// look reads what the claims need and decides what it means. Jobs get half of
+// the time, so that the other half is left for instances. The order is drawn,
+// so that what a round does not reach comes first in another.
+func (p *Poller) look(ctx, work context.Context, claims []PollClaim) []PollResult {
+	rand.Shuffle(len(claims), func(i, j int) { claims[i], claims[j] = claims[j], claims[i] })
+	byProject, seen := map[string][]PollClaim{}, map[string]*Poll{}
 	for _, c := range claims {
 		byProject[c.ProjectID] = append(byProject[c.ProjectID], c)
+		seen[c.InstanceID] = &Poll{}
 	}
-	results := make([]PollResult, 0, len(claims))
+	jobs, stopJobs := context.WithTimeout(ctx, p.Policy.CallTimeout/2)
+	defer stopJobs()
+	instances, stopInstances := context.WithTimeout(ctx, p.Policy.CallTimeout)
+	defer stopInstances()
 	for project, claims := range byProject {
-		seen := p.readJobs(ctx, project, claims)
-		p.readInstances(ctx, project, claims, seen)
-		for _, c := range claims {
-			results = append(results, p.judge(ctx, c, *seen[c.InstanceID]))
-		}
+		p.readJobs(round{start: jobs, work: work, limit: p.Policy.CallTimeout}, project, claims, seen)
+	}
+	for project, claims := range byProject {
+		p.readInstances(round{start: instances, work: work, limit: p.Policy.CallTimeout}, project, claims, seen)
+	}
+	results := make([]PollResult, len(claims))
+	for i, c := range claims {
+		results[i] = p.judge(work, c, *seen[c.InstanceID])
 	}
 	return results
+}
+
+// round bounds the reads of one round.
+type round struct {
+	start context.Context // once it has ended no read is started
+	work  context.Context // of the reads that were started
+	limit time.Duration   // of one read
+}
+
+// errNotReached: the time of a round was over before this read could start.
+var errNotReached = errors.New("there was no time left to read it in this round")
+
+// read makes one call within its own time limit, or none once the round is over.
+func read[T any](r round, call func(context.Context) (T, error)) (T, error) {
+	if r.start.Err() != nil {
+		var none T
+		return none, errNotReached
+	}
+	ctx, cancel := context.WithTimeout(r.work, r.limit)
+	defer cancel()
+	return call(ctx)
 }
 
 func (p *Poller) judge(ctx context.Context, c PollClaim, seen Poll) PollResult {
@@ -82,40 +123,44 @@ func (p *Poller) judge(ctx context.Context, c PollClaim, seen Poll) PollResult {
 	return r
 }
 
-// readJobs reads the jobs of one project's claims; the result has an entry for
-// every claim.
-func (p *Poller) readJobs(ctx context.Context, project string, claims []PollClaim) map[string]*Poll {
-	seen := map[string]*Poll{}
+// readJobs reads the jobs of one project's claims. A claim without a job's id, a
+// prepaid order or an adopted instance, follows its instance.
+func (p *Poller) readJobs(r round, project string, claims []PollClaim, seen map[string]*Poll) {
+	rest := make([]PollClaim, 0, len(claims))
 	for _, c := range claims {
-		seen[c.InstanceID] = &Poll{}
+		if c.JobID != "" {
+			rest = append(rest, c)
+		}
 	}
-	if p.lists(project) {
-		err := p.listJobs(ctx, project, claims, seen)
+	if len(rest) > 0 && p.lists(project) {
+		var err error
+		rest, err = p.listJobs(r, project, claims, seen)
 		switch {
 		case err == nil:
-			return seen
+			p.report(jobList(project), nil)
+		case errors.Is(err, errNotReached):
 		case AsCloudError(err).Class == ClassNotOffered || AsCloudError(err).Class == ClassForbidden:
 			p.learn(project)
+			err = nil
 		default:
-			p.Health.Report("job list of "+project, err)
-			for _, c := range claims {
+			p.report(jobList(project), err)
+		}
+		if err != nil {
+			for _, c := range rest {
 				seen[c.InstanceID].Err = err
 			}
-			return seen
+			return
 		}
 	}
-	inParallel(claims, p.Concurrency, func(c PollClaim) {
-		if c.JobID == "" { // a prepaid order, or adopted: the instance is followed
-			return
-		}
-		job, err := p.Jobs.Job(ctx, project, c.JobID)
+	inParallel(rest, p.Concurrency, func(c PollClaim) {
+		s := seen[c.InstanceID]
+		job, err := read(r, func(ctx context.Context) (Job, error) { return p.Jobs.Job(ctx, project, c.JobID) })
 		if err != nil {
-			seen[c.InstanceID].Err = ignoreAbsent(err)
+			s.Err = ignoreAbsent(err)
 			return
 		}
-		seen[c.InstanceID].Job = &job
+		s.Job = &job
 	})
-	return seen
 }
 
 // jobSkew allows for clocks that differ between us and the cloud.
@@ -124,101 +169,125 @@ const jobSkew = 2 * time.Minute
 // maxWindow is the longest span that the job list allows (dds-api.md §3.2).
 const maxWindow = 30 * 24 * time.Hour
 
-// listJobs reads the job list from the start of the oldest claim on. A claim
-// without a job finds its own by the instance that it creates.
-func (p *Poller) listJobs(ctx context.Context, project string, claims []PollClaim, seen map[string]*Poll) error {
+// maxPages is how much of the job list is read in one round.
+const maxPages = 50
+
+// listJobs reads the job list from the start of the oldest claim with a job on,
+// and returns the claims whose jobs are still to be read, beside an error too. A
+// claim without a job's id takes the job that creates its instance if it is on
+// the pages that are read, but none is read for it.
+func (p *Poller) listJobs(r round, project string, claims []PollClaim, seen map[string]*Poll) ([]PollClaim, error) {
 	w := JobWindow{To: time.Now().Add(jobSkew), Limit: pageSize}
-	byJob, byInstance := map[string]*Poll{}, map[string]*Poll{}
+	oldest, missing, byInstance := time.Duration(0), map[string]PollClaim{}, map[string]*Poll{}
 	for _, c := range claims {
-		if c.JobID != "" {
-			byJob[c.JobID] = seen[c.InstanceID]
-		} else {
+		if c.JobID == "" {
 			byInstance[c.InstanceID] = seen[c.InstanceID]
+			continue
 		}
-		if from := time.Now().Add(-c.Age - jobSkew); w.From.IsZero() || from.Before(w.From) {
-			w.From = from
-		}
+		missing[c.JobID] = c
+		oldest = max(oldest, c.Age)
 	}
-	if oldest := w.To.Add(-maxWindow); w.From.Before(oldest) {
-		w.From = oldest
-	}
-	for len(byJob)+len(byInstance) > 0 {
-		page, err := p.Jobs.Jobs(ctx, project, w)
+	w.From = w.To.Add(-min(oldest+2*jobSkew, maxWindow))
+	for n := 0; n == 0 || len(missing) > few && n < maxPages; n++ {
+		page, err := read(r, func(ctx context.Context) (JobPage, error) { return p.Jobs.Jobs(ctx, project, w) })
 		if err != nil {
-			return err
+			return slices.Collect(maps.Values(missing)), err
 		}
 		for _, j := range page.Jobs {
-			if s := byJob[j.ID]; s != nil {
-				s.Job = &j
-				delete(byJob, j.ID)
+			if c, ok := missing[j.ID]; ok {
+				seen[c.InstanceID].Job = &j
+				delete(missing, j.ID)
 			} else if s := byInstance[j.InstanceID]; s != nil && strings.HasPrefix(j.Name, "Create") {
 				s.Job = &j
-				delete(byInstance, j.InstanceID)
 			}
 		}
 		if len(page.Jobs) < w.Limit {
-			break
+			return nil, nil // that was all: those that are missing follow their instances
 		}
 		w.Offset += len(page.Jobs)
 	}
-	p.Health.Report("job list of "+project, nil)
-	return nil
+	return slices.Collect(maps.Values(missing)), nil
 }
 
-// readInstances reads the instances that their jobs say are at their end, or
-// whose jobs tell nothing: a few by their ids, many by the whole list.
-func (p *Poller) readInstances(ctx context.Context, project string, claims []PollClaim, seen map[string]*Poll) {
-	var wanted []PollClaim
+// readInstances reads the instances that their jobs do not tell enough about:
+// many by the list, the others by their ids.
+func (p *Poller) readInstances(r round, project string, claims []PollClaim, seen map[string]*Poll) {
+	missing := map[string]*Poll{}
 	for _, c := range claims {
-		if s := seen[c.InstanceID]; s.Err == nil && c.needsInstance(s.Job) {
-			wanted = append(wanted, c)
+		if s := seen[c.InstanceID]; p.Policy.needsInstance(c, s.Job) {
+			missing[c.InstanceID] = s
 		}
 	}
-	const few = 3
-	if len(wanted) <= few {
-		inParallel(wanted, few, func(c PollClaim) {
-			page, err := p.Instances.ListInstances(ctx, project, InstanceQuery{ID: c.InstanceID, Limit: 1})
-			seen[c.InstanceID].Err = ignoreAbsent(err)
-			for _, i := range page.Instances {
-				if i.ID == c.InstanceID {
-					seen[c.InstanceID].Instance = &i
-				}
-			}
-		})
+	if len(missing) == 0 {
 		return
 	}
-	if err := p.listInstances(ctx, project, wanted, seen); err != nil {
-		for _, c := range wanted {
-			if seen[c.InstanceID].Instance == nil {
-				seen[c.InstanceID].Err = err
-			}
+	wanted := slices.Collect(maps.Values(missing))
+	if err := p.listInstances(r, project, missing); err != nil {
+		for _, s := range missing {
+			s.Err = err
 		}
+	} else {
+		inParallel(slices.Collect(maps.Keys(missing)), p.Concurrency, func(id string) { p.readInstance(r, project, id, missing[id]) })
+	}
+	p.reportInstances(project, wanted)
+}
+
+// reportInstances tells how the list is doing, if it was asked at all.
+func (p *Poller) reportInstances(project string, wanted []*Poll) {
+	reached, failed := false, error(nil)
+	for _, s := range wanted {
+		if errors.Is(s.Err, errNotReached) {
+			continue
+		}
+		reached = true
+		if s.Err != nil {
+			failed = s.Err
+		}
+	}
+	if reached {
+		p.report(instanceList(project), failed)
 	}
 }
 
-// listInstances reads the list, newest first, until all that are wanted were seen.
-func (p *Poller) listInstances(ctx context.Context, project string, wanted []PollClaim, seen map[string]*Poll) error {
-	missing := map[string]bool{}
-	for _, c := range wanted {
-		missing[c.InstanceID] = true
-	}
+// listInstances reads the list, newest first, as long as it tells something
+// about more than a few. It takes what it found out of missing.
+func (p *Poller) listInstances(r round, project string, missing map[string]*Poll) error {
 	q := InstanceQuery{Limit: pageSize}
-	for len(missing) > 0 {
-		page, err := p.Instances.ListInstances(ctx, project, q)
+	for len(missing) > few {
+		page, err := read(r, func(ctx context.Context) (InstancePage, error) { return p.Instances.ListInstances(ctx, project, q) })
 		if err != nil {
 			return err
 		}
+		before := len(missing)
 		for _, i := range page.Instances {
-			if missing[i.ID] {
-				seen[i.ID].Instance = &i
+			if s := missing[i.ID]; s != nil {
+				s.Instance, s.Err = &i, nil
 				delete(missing, i.ID)
 			}
 		}
-		if q.Offset += len(page.Instances); len(page.Instances) == 0 || q.Offset >= page.Total {
+		if q.Offset += len(page.Instances); len(missing) == before || q.Offset >= page.Total {
 			return nil
 		}
 	}
 	return nil
+}
+
+// readInstance reads one instance by its id. Only this tells that there is none:
+// a list that moves while its pages are read may skip one.
+func (p *Poller) readInstance(r round, project, id string, s *Poll) {
+	page, err := read(r, func(ctx context.Context) (InstancePage, error) {
+		return p.Instances.ListInstances(ctx, project, InstanceQuery{ID: id, Limit: 1})
+	})
+	if err != nil && AsCloudError(err).Class != ClassGone {
+		s.Err = err
+		return
+	}
+	for _, i := range page.Instances {
+		if i.ID == id {
+			s.Instance = &i
+		}
+	}
+	s.Err, s.Absent = nil, s.Instance == nil
 }
 
 // recordPlain keeps an observation that the database will not take without the
@@ -231,19 +300,39 @@ func (p *Poller) recordPlain(ctx context.Context, r PollResult, cause error) err
 		func(_ context.Context, _ PollResult, err error) error { return err })
 }
 
-func (p *Poller) lists(project string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return time.Now().After(p.noList[project])
+func jobList(project string) string      { return "job list of " + project }
+func instanceList(project string) string { return "instance list of " + project }
+
+// report tells how a part is doing and remembers trouble.
+func (p *Poller) report(part string, err error) {
+	p.Health.Report(part, err)
+	delete(p.trouble, part)
+	if err == nil {
+		return
+	}
+	if p.trouble == nil {
+		p.trouble = map[string]time.Time{}
+	}
+	p.trouble[part] = time.Now()
 }
 
+// forgetTrouble ends the trouble of parts that nothing is read from any more.
+func (p *Poller) forgetTrouble() {
+	for part, seen := range p.trouble {
+		if time.Since(seen) > p.lease()+2*p.Policy.PollInterval {
+			p.report(part, nil)
+		}
+	}
+}
+
+func (p *Poller) lists(project string) bool { return time.Now().After(p.noList[project]) }
+
 func (p *Poller) learn(project string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.noList == nil {
 		p.noList = map[string]time.Time{}
 	}
 	p.noList[project] = time.Now().Add(relearn)
+	p.report(jobList(project), nil)
 	p.Log.Info("this cloud does not list its jobs; they are read one by one", "project", project)
 }
 

@@ -199,7 +199,7 @@ type Sealer interface {
 
 // IntakeStore keeps what arrives.
 type IntakeStore interface {
-	// Accept writes all requests in one statement and tells for each what it
+	// Accept writes all requests in one transaction and tells for each what it
 	// found. Errors that are ErrUnstorable come from a row of the batch.
 	Accept(ctx context.Context, batch []NewRequest) ([]Acceptance, error)
 	// Reject records refused messages; the same delivery twice is recorded once.

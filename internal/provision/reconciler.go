@@ -13,6 +13,7 @@ type Reconciler struct {
 	Policy      Policy
 	Served      Served
 	Worker      string
+	Dialect     Dialect
 	Concurrency int
 	Health      *Health
 	Log         *slog.Logger
@@ -44,6 +45,7 @@ func (r *Reconciler) Run(ctx, work context.Context) {
 
 // look lists what bears the request's name and decides what it means.
 func (r *Reconciler) look(ctx context.Context, c LookClaim) LookResult {
+	c.TagsSent = r.Dialect.TakesTags()
 	seen, cloudRequest, err := listWhole(ctx, r.Cloud, c.ProjectID, InstanceQuery{Name: c.Name})
 	r.Health.reportCloud(err)
 	if err != nil {

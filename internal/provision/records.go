@@ -84,6 +84,7 @@ type CreateClaim struct {
 	Mark           string // the request's own tag value, a UUID
 	Prepaid        bool
 	LastCode       string        // error code of the attempt before
+	LastClass      Class         // and its class
 	Repeats        int           // how often in a row it came
 	Age            time.Duration // since the first call; 0 if this is it
 }
@@ -144,8 +145,10 @@ type LookClaim struct {
 	LastOutcome Outcome       // of the last attempt; empty if it never came
 	LastCode    string        // its error code
 	LastMessage string        // its message
+	MayHaveRun  bool          // some call of ours may have made an instance
 	Settled     bool          // an earlier call can no longer appear unseen
 	MarksSeen   bool          // tags can be relied on in this project
+	TagsSent    bool          // our calls carried tags
 	Namesakes   []string      // ids of that name before the first call; nil: not noted
 	Age         time.Duration // since the first call
 }

@@ -11,7 +11,7 @@ type Relay struct {
 	Store     RelayStore
 	Publisher EventPublisher
 	Batch     int
-	Timeout   time.Duration // of publishing one batch
+	Timeout   time.Duration // of publishing one batch, and of recording that it is published
 	Health    *Health
 	Due       Bell
 }
@@ -52,7 +52,9 @@ func (r *Relay) step(ctx context.Context) (bool, error) {
 	defer cancel()
 	published, failed := r.Publisher.Publish(sending, events)
 	if len(published) > 0 {
-		failed = errors.Join(failed, r.Store.MarkPublished(context.WithoutCancel(ctx), published))
+		marking, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
+		defer cancel()
+		failed = errors.Join(failed, r.Store.MarkPublished(marking, published))
 	}
 	return len(events) == r.Batch, failed
 }

@@ -40,6 +40,9 @@ func (c *checker) unsealed(key string, n *node) {
 		c.unsealed("", &n.items[i])
 		c.leave()
 	}
+	if inner, ok := n.document(); ok {
+		c.unsealed("", &inner)
+	}
 }
 
 // suggestion names the field that was probably meant, or all there are.

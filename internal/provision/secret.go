@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -49,23 +50,76 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText makes JSON and other text encodings print "[redacted]".
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// RedactBody returns body with the value of every field that is named like a
-// password or token replaced by "[redacted]", at any depth, for showing and
-// keeping a body that was refused. The rest is written in canonical form (see
-// Spec.JSON), and what Postgres could not hold is replaced: NULs and lone
-// surrogates by U+FFFD, numbers beyond measure and deep nesting by a string that
-// says so. It returns false if body is not one JSON value in UTF-8: then nothing
-// of it may be shown.
+// RedactBody returns body without its secrets, for showing and keeping a body
+// that was refused. "[redacted]" stands for the value of every field that is
+// named like a password or token, at any depth, for whatever repeats such a
+// value, plain or encoded, for strings that speak of a secret or are documents
+// of their own, and for strings in an array that is the body itself.
+//
+// The rest is written in canonical form (see Spec.JSON), and what Postgres could
+// not hold is replaced: NULs and lone surrogates by U+FFFD, numbers beyond
+// measure and deep nesting by a string that says so. It returns false if body is
+// not one JSON object or array in UTF-8: then nothing of it may be shown.
 func RedactBody(body []byte) ([]byte, bool) {
 	if !utf8.Valid(body) {
 		return nil, false
 	}
 	root, _, err := readTree(body)
-	if err != nil {
+	if err != nil || root.kind != objectNode && root.kind != arrayNode {
 		return nil, false
 	}
+	known := secretsOf(root)
+	if root.kind == arrayNode {
+		root.hideItems()
+	}
 	root.prune(0)
-	return root.append(nil, redactSecrets), true
+	shown := root.redact(known)
+	return shown.append(nil), true
+}
+
+// hideItems replaces the strings of an array, and of arrays in it: there is no
+// name to tell what they are.
+func (n *node) hideItems() {
+	for i := range n.items {
+		switch item := &n.items[i]; item.kind {
+		case stringNode:
+			item.value = redacted
+		case arrayNode:
+			item.hideItems()
+		}
+	}
+}
+
+// redact returns a copy of n that can be shown.
+func (n *node) redact(known secrets) node {
+	shown := *n
+	shown.members = make([]member, len(n.members))
+	for i := range n.members {
+		m := &n.members[i]
+		shown.members[i] = member{m.key, node{kind: stringNode, value: redacted}}
+		if !isSecretName(m.key) {
+			shown.members[i].value = m.value.redact(known)
+		}
+		if known.hidesKey(m.key) {
+			shown.members[i].key = redacted
+		}
+	}
+	slices.SortStableFunc(shown.members, func(a, b member) int { return strings.Compare(a.key, b.key) })
+	shown.items = make([]node, len(n.items))
+	for i := range n.items {
+		shown.items[i] = n.items[i].redact(known)
+	}
+	switch n.kind {
+	case stringNode:
+		if isTelltale(n.value) || known.in(n.value) {
+			shown.value = redacted
+		}
+	case numberNode:
+		if known.in(n.value) {
+			shown = node{kind: stringNode, value: redacted}
+		}
+	}
+	return shown
 }
 
 // prune replaces what cannot be stored.
@@ -88,10 +142,14 @@ func (n *node) prune(depth int) {
 // of "password" count too: their value is most likely the real one.
 func isSecretName(name string) bool {
 	lower := strings.ToLower(name)
-	for _, part := range [...]string{"password", "passwd", "passphrase", "pwd", "token", "secret", "credential"} {
-		if strings.Contains(lower, part) {
+	return hasSecretWord(lower) || lower == "pass" || editDistance(lower, "password", 3) < 3
+}
+
+func hasSecretWord(lower string) bool {
+	for _, word := range [...]string{"password", "passwd", "passphrase", "pwd", "token", "secret", "credential"} {
+		if strings.Contains(lower, word) {
 			return true
 		}
 	}
-	return lower == "pass" || editDistance(lower, "password", 3) < 3
+	return false
 }

@@ -40,13 +40,12 @@ const (
 func (r Rules) Parse(body []byte) (Spec, error) {
 	root, found := decode(body)
 	if root == nil {
-		return Spec{}, found.conclude("")
+		return Spec{}, found.conclude(secrets{})
 	}
 	check := checker{report: found, offer: r.Dialect.offer(), acceptUnknown: r.AcceptUnknownFields}
 	check.body(root)
-	password, _ := root.get("password").text()
-	if broken := check.conclude(password); len(broken) > 0 {
-		return Spec{}, broken
+	if len(check.found) > 0 {
+		return Spec{}, check.conclude(secretsOf(root))
 	}
 	return newSpec(root), nil
 }
@@ -68,7 +67,7 @@ func newSpec(root *node) Spec {
 		Password: NewSecret(text(root.get("password"))),
 	}
 	root.remove("password")
-	spec.JSON = root.append(nil, asIs)
+	spec.JSON = root.append(nil)
 	return spec
 }
 
@@ -101,7 +100,7 @@ func CreateBody(specJSON []byte, password Secret, tags ...Tag) ([]byte, error) {
 		}
 		root.set("tags", all)
 	}
-	return root.append(nil, asIs), nil
+	return root.append(nil), nil
 }
 
 func (t Tag) node() node {
@@ -111,16 +110,8 @@ func (t Tag) node() node {
 	}}
 }
 
-// writing says what happens to secrets when a node is written.
-type writing bool
-
-const (
-	asIs          writing = false
-	redactSecrets writing = true
-)
-
 // append writes n in canonical form: one spelling for equal content.
-func (n *node) append(dst []byte, how writing) []byte {
+func (n *node) append(dst []byte) []byte {
 	switch n.kind {
 	case objectNode:
 		dst = append(dst, '{')
@@ -129,11 +120,7 @@ func (n *node) append(dst []byte, how writing) []byte {
 				dst = append(dst, ',')
 			}
 			dst = append(appendString(dst, n.members[i].key), ':')
-			if how == redactSecrets && isSecretName(n.members[i].key) {
-				dst = appendString(dst, redacted)
-			} else {
-				dst = n.members[i].value.append(dst, how)
-			}
+			dst = n.members[i].value.append(dst)
 		}
 		return append(dst, '}')
 	case arrayNode:
@@ -142,7 +129,7 @@ func (n *node) append(dst []byte, how writing) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = n.items[i].append(dst, how)
+			dst = n.items[i].append(dst)
 		}
 		return append(dst, ']')
 	case stringNode:

@@ -49,7 +49,8 @@ func (p Policy) afterOutcome(c CreateClaim, o Outcome, class Class, ce *CloudErr
 	switch o {
 	case OutcomeNotExecuted, OutcomeBusy:
 		next := Next{State: Pending, LookFirst: o == OutcomeBusy || c.Age > p.CreateDeadline}
-		if class != ClassAuth && !errors.Is(ce, errStopping) { // a new token, or worker, may go on at once
+		fresh := class == ClassAuth && c.LastClass != ClassAuth // a new token may be used at once
+		if !fresh && !errors.Is(ce, errStopping) {
 			next.Delay = p.retryDelay(c.Attempt, ce.RetryAfter)
 		}
 		next.WaitingFor = fmt.Sprintf("the next call in %s, after: %s", next.Delay.Round(time.Second), ce.Error())

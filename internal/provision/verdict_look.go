@@ -27,33 +27,24 @@ func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
 		r.Next = Next{State: Building}
 		return r
 	}
-	if c.Attempts == 0 {
-		r.Next = Next{State: Pending}
-		if !c.MarksSeen {
-			r.Namesakes = ids(look.Instances)
-		}
-		return r
-	}
 	p.notFound(c, look, &r)
 	return r
 }
 
 // candidates are the instances that this request made: those with its mark, and
-// where tags cannot be relied on those that are new since the first call, belong
-// to nobody and fit the spec.
+// where tags cannot be relied on the only one that is new since the first call,
+// belongs to nobody and fits the spec, if a call of ours may have run at all.
 func (c LookClaim) candidates(look Look) []Instance {
 	var marked, likely []Instance
 	for _, i := range look.Instances {
 		switch {
 		case i.Tags[TagRequest] == c.Mark:
 			marked = append(marked, i)
-		case c.MarksSeen || c.Attempts == 0 || c.Namesakes == nil:
-		case i.Tags[TagRequest] == "" && look.Known[i.ID] == "" &&
-			!slices.Contains(c.Namesakes, i.ID) && fits(c.Spec, i):
+		case !c.MarksSeen && c.MayHaveRun && c.Namesakes != nil && c.unexplainedOne(i, look) && fits(c.Spec, i):
 			likely = append(likely, i)
 		}
 	}
-	if len(marked) > 0 {
+	if len(marked) > 0 || len(likely) != 1 {
 		return marked
 	}
 	return likely
@@ -65,15 +56,20 @@ func (p Policy) notFound(c LookClaim, look Look, r *LookResult) {
 	tooOld := c.Age > p.CreateDeadline
 	last := Failure{Code: c.LastCode, Message: c.LastMessage}
 	switch {
-	case c.LastOutcome == OutcomeConflict && (c.Attempts == 1 || c.Settled):
+	case c.LastOutcome == OutcomeConflict && (!c.MayHaveRun || c.Settled):
 		last.Class = ClassConflict
 		r.Failure, r.Next = &last, Next{State: Failed}
-	case !c.Settled:
+	case !c.MayHaveRun && !tooOld:
+		r.Next = Next{State: Pending}
+		if !c.MarksSeen {
+			r.Namesakes = ids(look.Instances)
+		}
+	case c.MayHaveRun && !c.Settled:
 		r.Next = Next{State: Creating, Delay: p.lookDelay(c.Looks),
 			WaitingFor: "proof that the last call made nothing: lists may lag, so it is looked for again"}
-	case len(blocking) > 0 && !tooOld:
+	case c.MayHaveRun && len(blocking) > 0 && !tooOld:
 		r.Next = Next{State: Creating, Delay: p.LookMax,
-			WaitingFor: "an explanation for " + strings.Join(blocking, ", ") + ": same name, no tags, not recorded; delete or rename it if it is not wanted"}
+			WaitingFor: "an explanation for " + strings.Join(blocking, ", ") + ": same name, not recorded, and nothing tells whose; delete or rename it if it is not wanted"}
 	case c.Prepaid && c.LastOutcome != OutcomeNotExecuted:
 		last.Class = ClassLost
 		last.Message = "the outcome of a prepaid order is unknown and it is never sent again by itself: see the orders of the account – " + last.Message
@@ -90,16 +86,24 @@ func (p Policy) notFound(c LookClaim, look Look, r *LookResult) {
 	}
 }
 
-// unexplained are namesakes that might be ours and cannot be told apart: no
-// tags, recorded for nobody, and not there before the first call.
+// unexplained are the namesakes that might be ours and cannot be told apart.
 func (c LookClaim) unexplained(look Look) []string {
 	var out []string
 	for _, i := range look.Instances {
-		if len(i.Tags) == 0 && look.Known[i.ID] == "" && !slices.Contains(c.Namesakes, i.ID) {
+		if c.unexplainedOne(i, look) {
 			out = append(out, i.ID)
 		}
 	}
 	return out
+}
+
+// unexplainedOne reports whether an instance without our mark might be ours all
+// the same: recorded for nobody, not there before the first call, and without
+// tags. Tags that are shown and are not ours prove that it is somebody else's,
+// where our calls carry tags.
+func (c LookClaim) unexplainedOne(i Instance, look Look) bool {
+	return i.Tags[TagRequest] == "" && (len(i.Tags) == 0 || !c.TagsSent) &&
+		look.Known[i.ID] == "" && !slices.Contains(c.Namesakes, i.ID)
 }
 
 // LookFailed returns what follows from a look that could not be completed: it
@@ -108,7 +112,7 @@ func (p Policy) LookFailed(c LookClaim, err error) LookResult {
 	ce := AsCloudError(err)
 	next := Next{State: Creating, Delay: max(p.lookDelay(c.Looks), min(ce.RetryAfter, 10*p.RetryMax)),
 		WaitingFor: "a look that succeeds, after: " + ce.Error()}
-	if c.Attempts == 0 {
+	if !c.MayHaveRun {
 		next.State, next.LookFirst = Pending, true
 	}
 	return LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: "looked",

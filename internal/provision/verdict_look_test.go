@@ -18,20 +18,33 @@ func listed(id, tag, created string) Instance {
 	return i
 }
 
+func otherSpec(id string, tags map[string]string) Instance {
+	i := listed(id, "", "2")
+	i.VPCID, i.Tags = "elsewhere", tags
+	return i
+}
+
 func TestWhatALookMeans(t *testing.T) {
 	p := DefaultPolicy()
-	called := LookClaim{Name: "n", Spec: []byte(lookSpec), Mark: mark, Attempts: 1, Looks: 1, LastOutcome: OutcomeUnknown, LastMessage: "lost", MarksSeen: true}
-	settled, tagless, conflict, prepaid, first, old := called, called, called, called, called, called
+	called := LookClaim{Name: "n", Spec: []byte(lookSpec), Mark: mark, Attempts: 1, Looks: 1, LastOutcome: OutcomeUnknown, LastMessage: "lost", MayHaveRun: true, MarksSeen: true, TagsSent: true}
+	settled, tagless, conflict, prepaid, first, old, refused := called, called, called, called, called, called, called
 	settled.Settled = true
 	tagless.MarksSeen, tagless.Namesakes, tagless.Settled = false, []string{"before"}, true
-	conflict.LastOutcome, conflict.LastCode = OutcomeConflict, "DBS.200022"
+	conflict.LastOutcome, conflict.LastCode, conflict.MayHaveRun = OutcomeConflict, "DBS.200022", false
 	secondConflict := conflict
-	secondConflict.Attempts = 2
+	secondConflict.Attempts, secondConflict.MayHaveRun = 2, true
 	prepaid.Prepaid, prepaid.Settled = true, true
-	first.Attempts, first.MarksSeen, first.LastOutcome = 0, false, ""
+	first.Attempts, first.MarksSeen, first.LastOutcome, first.MayHaveRun = 0, false, "", false
+	refused.MarksSeen, refused.Namesakes, refused.LastOutcome, refused.MayHaveRun = false, []string{}, OutcomeNotExecuted, false
+	tagless.TagsSent = false
+	shown := tagless
+	shown.TagsSent = true
+	refusedLate, taglessConflict := refused, tagless
+	refusedLate.Age = p.CreateDeadline + 1
+	taglessConflict.LastOutcome, taglessConflict.LastCode, taglessConflict.MayHaveRun = OutcomeConflict, "DBS.200022", false
+	systemTag, foreign := otherSpec("x", nil), otherSpec("x", map[string]string{"owner": "somebody"})
+	systemTag.Tags, foreign.VPCID = map[string]string{"_sys_x": "y"}, "v"
 	old.Settled, old.Age = true, p.CreateDeadline+1
-	otherSpec := listed("x", "", "2")
-	otherSpec.VPCID = "elsewhere"
 
 	tests := []struct {
 		name    string
@@ -54,7 +67,13 @@ func TestWhatALookMeans(t *testing.T) {
 		{"without tags: new and fitting", tagless, []Instance{listed("x", "", "2"), listed("before", "", "1")}, nil, Building, "x", nil, false},
 		{"without tags: there before", tagless, []Instance{listed("before", "", "1")}, nil, Pending, "", nil, false},
 		{"without tags: another request's", tagless, []Instance{listed("x", "", "2")}, map[string]string{"x": "other"}, Pending, "", nil, false},
-		{"without tags: another spec", tagless, []Instance{otherSpec}, nil, Creating, "", nil, true},
+		{"without tags: another spec", tagless, []Instance{otherSpec("x", nil)}, nil, Creating, "", nil, true},
+		{"without tags: two that fit", tagless, []Instance{listed("x", "", "2"), listed("y", "", "3")}, nil, Creating, "", nil, true},
+		{"without tags: another spec and a system tag", tagless, []Instance{systemTag}, nil, Creating, "", nil, true},
+		{"without tags: no call can have run", refused, []Instance{listed("x", "", "2")}, nil, Pending, "", nil, false},
+		{"without tags: no call can have run, too old", refusedLate, []Instance{listed("x", "", "2")}, nil, Failed, "", nil, false},
+		{"without tags: a colleague took the name", taglessConflict, []Instance{listed("x", "", "2")}, nil, Failed, "", nil, false},
+		{"not proved yet: tags that are shown and not ours", shown, []Instance{foreign}, nil, Pending, "", nil, false},
 		{"the only call was refused for its name", conflict, []Instance{listed("x", otherMark, "1")}, nil, Failed, "", nil, false},
 		{"refused for the name that an earlier call of ours took", secondConflict, []Instance{listed("a", mark, "1")}, nil, Building, "a", nil, false},
 		{"refused for the name after an earlier call", secondConflict, nil, nil, Creating, "", nil, true},
@@ -87,6 +106,9 @@ func TestWhatALookMeans(t *testing.T) {
 	if r := p.AfterLook(first, Look{Instances: []Instance{listed("x", "", "1")}}); !slices.Equal(r.Namesakes, []string{"x"}) {
 		t.Errorf("namesakes before the first call: %v", r.Namesakes)
 	}
+	if r := p.AfterLook(refused, Look{Instances: []Instance{listed("x", "", "1")}}); !slices.Equal(r.Namesakes, []string{"x"}) {
+		t.Errorf("namesakes before the next call: %v", r.Namesakes)
+	}
 	if r := p.AfterLook(first, Look{}); r.Namesakes == nil {
 		t.Error("that there are no namesakes was not noted")
 	}
@@ -94,7 +116,7 @@ func TestWhatALookMeans(t *testing.T) {
 
 func TestALookThatFailedProvesNothing(t *testing.T) {
 	p := DefaultPolicy()
-	r := p.LookFailed(LookClaim{Attempts: 1, Settled: true, Looks: 3}, &CloudError{Op: "list instances", Class: ClassServer, Message: "no"})
+	r := p.LookFailed(LookClaim{Attempts: 1, MayHaveRun: true, Settled: true, Looks: 3}, &CloudError{Op: "list instances", Class: ClassServer, Message: "no"})
 	if r.Next.State != Creating || r.Next.Delay == 0 || !strings.Contains(r.Next.WaitingFor, "list instances") {
 		t.Errorf("%+v", r)
 	}

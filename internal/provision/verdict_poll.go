@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -11,13 +12,15 @@ import (
 type Poll struct {
 	Job      *Job      // nil: not read, or not known yet
 	Instance *Instance // nil: not read, or not listed
+	Absent   bool      // it was asked for and the cloud does not have it
 	Err      error     // why something could not be read
 }
 
 // needsInstance reports whether the instance itself must be read: its job says
-// that it is at its end, or tells nothing.
-func (c PollClaim) needsInstance(job *Job) bool {
-	return job == nil || job.Status != JobRunning || !c.MarksSeen && c.Looks <= probeLooks
+// that it is at its end or tells nothing, or the build's time is over, which
+// only a fresh look may decide.
+func (p Policy) needsInstance(c PollClaim, job *Job) bool {
+	return job == nil || job.Status != JobRunning || c.Age > p.BuildDeadline || !c.MarksSeen && c.Looks <= probeLooks
 }
 
 // probeLooks is how often a project's first instances are looked at only to
@@ -35,15 +38,21 @@ func (p Policy) AfterPoll(c PollClaim, seen Poll) PollResult {
 	if !c.MarksSeen && c.Looks < probeLooks {
 		r.Delay = min(r.Delay, time.Second)
 	}
+	if errors.Is(seen.Err, errNotReached) {
+		r.Delay = min(r.Delay, time.Second)
+	}
 	p.judgeBuild(c, seen, &r)
 	r.Changed = r.State != Building || r.Progress != c.Progress || r.JobStatus != c.JobStatus || r.JobID != c.JobID
 	return r
 }
 
 func (p Policy) judgeBuild(c PollClaim, seen Poll, r *PollResult) {
-	status := "not listed"
-	if seen.Instance != nil {
+	status, looked := "not known", seen.Err == nil && (seen.Instance != nil || seen.Absent)
+	switch {
+	case seen.Instance != nil:
 		status = seen.Instance.Status
+	case seen.Absent:
+		status = "not listed"
 	}
 	switch {
 	case status == InstanceNormal && len(seen.Instance.Actions) == 0 && r.JobStatus != JobFailed:
@@ -56,7 +65,7 @@ func (p Policy) judgeBuild(c PollClaim, seen Poll, r *PollResult) {
 			r.JobID, orUnknown(r.FailReason), c.InstanceID, status))
 	case status == InstanceCreateFail:
 		r.fail(ClassServer, fmt.Sprintf("the cloud could not build instance %s (status createfail) – delete it when you have seen it", c.InstanceID))
-	case c.Age > p.BuildDeadline && seen.Err == nil:
+	case c.Age > p.BuildDeadline && looked:
 		r.fail(ClassLost, fmt.Sprintf("instance %s was not ready within %s (status %s, job %s) – it may still become ready, and it costs money: look at it in the console",
 			c.InstanceID, p.BuildDeadline, status, orUnknown(r.JobStatus)))
 	}

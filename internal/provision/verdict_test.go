@@ -65,6 +65,17 @@ func TestAClassThatHoldsOnlySoOften(t *testing.T) {
 	}
 }
 
+func TestATokenThatIsRefusedAgainIsNotTriedInALoop(t *testing.T) {
+	p := DefaultPolicy()
+	refused := &CloudError{Class: ClassAuth, Status: 401}
+	if r := p.AfterCreate(CreateClaim{Attempt: 1}, Created{}, refused); r.Next.Delay != 0 {
+		t.Errorf("a new token waits %v", r.Next.Delay)
+	}
+	if r := p.AfterCreate(CreateClaim{Attempt: 2, LastClass: ClassAuth}, Created{}, refused); r.Next.Delay < p.RetryMin/2 {
+		t.Errorf("refused again, and the next call comes after %v", r.Next.Delay)
+	}
+}
+
 func TestDelays(t *testing.T) {
 	p := DefaultPolicy()
 	for n := range 100 {

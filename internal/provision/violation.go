@@ -53,7 +53,8 @@ type report struct {
 	trail  []step // down to the present place
 	opaque bool   // the values may be secrets, whatever they are called
 	found  Violations
-	beyond int // violations past maxViolations
+	places [][]step // of what was found; conclude writes the paths
+	beyond int      // violations past maxViolations
 }
 
 // step is a member's key or an item's index.
@@ -68,10 +69,13 @@ func (r *report) enter(key string)    { r.trail = append(r.trail, step{key, noIn
 func (r *report) enterItem(index int) { r.trail = append(r.trail, step{"", index}) }
 func (r *report) leave()              { r.trail = r.trail[:len(r.trail)-1] }
 
-// path writes the present place like flavor[1].size.
-func (r *report) path() string {
+// pathOf writes a place like flavor[1].size.
+func pathOf(place []step, known secrets) string {
 	var path []byte
-	for _, s := range r.trail {
+	for _, s := range place {
+		if s.index == noIndex && known.hidesKey(s.key) {
+			return redacted
+		}
 		switch {
 		case s.index != noIndex:
 			path = append(strconv.AppendInt(append(path, '['), int64(s.index), 10), ']')
@@ -104,21 +108,22 @@ func (r *report) refuse(n *node, allowed string) {
 	case r.opaque || r.inSecret():
 		given = redacted
 	default:
-		given = string(n.append(nil, redactSecrets))
+		shown := n.redact(secrets{})
+		given = string(shown.append(nil))
 	}
-	r.found = append(r.found, Violation{Path: r.path(), Given: given, Allowed: allowed})
+	r.found = append(r.found, Violation{Given: given, Allowed: allowed})
+	r.places = append(r.places, slices.Clone(r.trail))
 }
 
-// conclude returns what was found, ready to be shown: without the password,
-// should that stand in a second place, and cut to length.
-func (r *report) conclude(password string) Violations {
-	const worthHiding = 4 // a shorter one would blacken texts that only look alike
-	quoted := string(appendString(nil, password))
-	quoted = quoted[1 : len(quoted)-1]
+// conclude returns what was found, ready to be shown: without the known secrets,
+// should those stand in a second place, and only then cut to length.
+func (r *report) conclude(known secrets) Violations {
+	for i, place := range r.places {
+		r.found[i].Path = pathOf(place, known)
+	}
 	for i := range r.found {
 		for _, text := range []*string{&r.found[i].Path, &r.found[i].Given} {
-			if len(password) >= worthHiding &&
-				(strings.Contains(*text, password) || strings.Contains(*text, quoted)) {
+			if known.in(*text) {
 				*text = redacted
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
 
 	"ddsworker/internal/provision"
 )
@@ -25,6 +26,9 @@ type InboxConfig struct {
 	// Prefetch is how many deliveries may lie here unreceived; default 1000, at
 	// least 2. Their AckWait runs meanwhile.
 	Prefetch int
+	// PrefetchBytes is how much they may hold, in bytes; default 64 MiB, and never
+	// less than four of the largest messages that the server lets through.
+	PrefetchBytes int
 	// Prepare is called before the consumer is opened, at the start and whenever
 	// it was lost: Setup where the worker may make streams, Check otherwise. It
 	// may be nil.
@@ -40,7 +44,8 @@ type InboxConfig struct {
 type Inbox struct {
 	js     jetstream.JetStream
 	cfg    InboxConfig
-	ready  chan provision.Message
+	ready  chan delivery
+	room   *semaphore.Weighted // bytes that ready may still take
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -54,9 +59,19 @@ type Inbox struct {
 
 var _ provision.Inbox = (*Inbox)(nil)
 
+// delivery is a message and the room it takes.
+type delivery struct {
+	provision.Message
+	size int64
+}
+
+// maxBatch is how many bytes Receive returns, give or take its last message.
+const maxBatch = 16 << 20
+
 // NewInbox starts to pull. Close ends it.
 func NewInbox(js jetstream.JetStream, cfg InboxConfig) *Inbox {
 	cfg.Prefetch = max(2, orDefault(cfg.Prefetch, 1000))
+	cfg.PrefetchBytes = orDefault(cfg.PrefetchBytes, 64<<20)
 	if cfg.Prepare == nil {
 		cfg.Prepare = func(context.Context) error { return nil }
 	}
@@ -69,7 +84,8 @@ func NewInbox(js jetstream.JetStream, cfg InboxConfig) *Inbox {
 		cfg: cfg,
 		// The rest of the prefetch is what the iterator holds and the one
 		// delivery on its way from there to here.
-		ready:    make(chan provision.Message, cfg.Prefetch-iteratorShare(cfg.Prefetch)-1),
+		ready:    make(chan delivery, cfg.Prefetch-iteratorShare(cfg.Prefetch)-1),
+		room:     semaphore.NewWeighted(int64(byteShare(cfg.PrefetchBytes))),
 		cancel:   cancel,
 		done:     make(chan struct{}),
 		outlived: new(atomic.Bool),
@@ -85,22 +101,41 @@ func NewInbox(js jetstream.JetStream, cfg InboxConfig) *Inbox {
 // iteratorShare is how much of the prefetch the iterator may ask for.
 func iteratorShare(prefetch int) int { return prefetch / 2 }
 
+// byteShare is what one pull may bring, and what may lie ready: two pulls can be
+// under way at a time, and the last quarter is the delivery on its way from the
+// iterator to ready.
+func byteShare(bytes int) int { return max(1, bytes/4) }
+
+// pullBytes is how much one pull asks for. A pull that is too small for a
+// message would wait for ever.
+func (i *Inbox) pullBytes() int {
+	const names = 64 << 10 // more than the subjects that count besides the payload
+	return max(byteShare(i.cfg.PrefetchBytes), int(i.js.Conn().MaxPayload())+names)
+}
+
 // Receive blocks until there is a delivery, and returns it with what has piled
-// up behind it, at most limit. It ends with ctx, and with ErrInboxClosed.
+// up behind it: at most limit, and no more once they have 16 MiB. It ends with
+// ctx, and with ErrInboxClosed.
 func (i *Inbox) Receive(ctx context.Context, limit int) ([]provision.Message, error) {
 	var batch []provision.Message
+	var size int64
+	take := func(d delivery) {
+		i.room.Release(d.size)
+		batch = append(batch, d.Message)
+		size += d.size
+	}
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-i.done:
 		return nil, ErrInboxClosed
-	case m := <-i.ready:
-		batch = append(batch, m)
+	case d := <-i.ready:
+		take(d)
 	}
-	for len(batch) < limit {
+	for len(batch) < limit && size < maxBatch {
 		select {
-		case m := <-i.ready:
-			batch = append(batch, m)
+		case d := <-i.ready:
+			take(d)
 		default:
 			return batch, nil
 		}
@@ -166,7 +201,7 @@ func (i *Inbox) open(ctx context.Context) (jetstream.Consumer, error) {
 // consumer is lost.
 func (i *Inbox) pump(ctx context.Context, consumer jetstream.Consumer) error {
 	iterator, err := consumer.Messages(
-		jetstream.PullMaxMessages(iteratorShare(i.cfg.Prefetch)),
+		jetstream.PullMaxMessagesWithBytesLimit(iteratorShare(i.cfg.Prefetch), i.pullBytes()),
 		jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return fmt.Errorf("pull from %s: %w", RequestsStream, err)
@@ -195,13 +230,36 @@ func (i *Inbox) pump(ctx context.Context, consumer jetstream.Consumer) error {
 		if err != nil {
 			return err
 		}
-		select {
-		case i.ready <- message:
-		case <-ctx.Done():
-			_ = message.Settle.Nak(0)
-			return ctx.Err()
+		if err := i.put(ctx, delivery{message, i.size(msg)}); err != nil {
+			return err
 		}
 	}
+}
+
+// put waits for room and hands d to Receive, or gives it back when ctx ends.
+func (i *Inbox) put(ctx context.Context, d delivery) error {
+	if err := i.room.Acquire(ctx, d.size); err != nil {
+		_ = d.Settle.Nak(0) // a lost one is repeated after AckWait
+		return err
+	}
+	select {
+	case i.ready <- d:
+		return nil
+	case <-ctx.Done():
+		_ = d.Settle.Nak(0)
+		return ctx.Err()
+	}
+}
+
+// size is the room that msg takes: its bytes, but never more than all there is.
+func (i *Inbox) size(msg jetstream.Msg) int64 {
+	size := len(msg.Data())
+	for name, values := range msg.Headers() {
+		for _, value := range values {
+			size += len(name) + len(value)
+		}
+	}
+	return int64(min(size, byteShare(i.cfg.PrefetchBytes)))
 }
 
 // next waits for a message, but not longer than wait.
@@ -227,8 +285,8 @@ func abandon(iterator jetstream.MessagesContext) {
 func (i *Inbox) giveBack() {
 	for {
 		select {
-		case m := <-i.ready:
-			_ = m.Settle.Nak(0) // a lost one is repeated after AckWait
+		case d := <-i.ready:
+			_ = d.Settle.Nak(0) // a lost one is repeated after AckWait
 		default:
 			return
 		}

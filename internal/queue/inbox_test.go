@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
 )
 
 // prepare makes missing streams, as a worker with SETUP=auto does.
@@ -101,6 +102,62 @@ func TestPrefetchIsBounded(t *testing.T) {
 				eventually(t, "the ack arrived", func() bool { return waiting(t, js) == uint64(messages-taken-1) })
 			}
 		})
+	}
+}
+
+func TestPrefetchIsBoundedInBytes(t *testing.T) {
+	const (
+		messages = 40
+		size     = 1<<20 - 1<<10 // as large as the server lets through, with the headers
+		limit    = 16 << 20
+	)
+	layout := testLayout()
+	layout.RequestsMaxBytes = 64 << 20
+	js := connect(t, startServer(t, t.TempDir(), 0).ClientURL())
+	if err := Setup(t.Context(), js, layout); err != nil {
+		t.Fatal(err)
+	}
+	for n := range messages {
+		if _, err := NewPublisher(js, 0).Publish(deadline(t), Request{ID: fmt.Sprint(n), Body: make([]byte, size)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i := inbox(t, js, InboxConfig{PrefetchBytes: limit})
+	for taken := 0; taken < messages; {
+		eventually(t, "the inbox is full or has the rest", func() bool {
+			return len(i.ready) == min(limit/4/size, messages-taken)
+		})
+		if out := outstanding(t, js); out*size > limit {
+			t.Fatalf("%d deliveries of %d bytes are out after %d were settled, the limit is %d", out, size, taken, limit)
+		}
+		batch, err := i.Receive(deadline(t), messages)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range batch {
+			if err := m.Settle.Ack(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		taken += len(batch)
+		eventually(t, "the acks arrived", func() bool { return waiting(t, js) == uint64(messages-taken) })
+	}
+}
+
+func TestReceiveStopsAtABatchOfBytes(t *testing.T) {
+	i := &Inbox{ready: make(chan delivery, 10), room: semaphore.NewWeighted(1 << 30), done: make(chan struct{})}
+	for range 10 {
+		if err := i.put(t.Context(), delivery{size: maxBatch / 4}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []int{4, 4, 2} {
+		if batch, err := i.Receive(deadline(t), 10); err != nil || len(batch) != want {
+			t.Errorf("got %d messages (%v), want %d", len(batch), err, want)
+		}
+	}
+	if !i.room.TryAcquire(1 << 30) {
+		t.Error("what was received still takes room")
 	}
 }
 

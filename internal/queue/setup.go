@@ -20,7 +20,7 @@ type ForeignError struct {
 // Error names the stream, both installations and what to do.
 func (e *ForeignError) Error() string {
 	return fmt.Sprintf("stream %s belongs to installation %q, and this one is %q: check NATS_URL and DATABASE_URL; "+
-		"after restoring a backup run `worker recover`, for a copy `worker adopt --as-new`", e.Stream, e.Have, e.Want)
+		"a copy of a database needs a NATS of its own", e.Stream, e.Have, e.Want)
 }
 
 // Unwrap returns ErrDiffers.

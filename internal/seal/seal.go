@@ -112,7 +112,7 @@ func (b *Box) Seal(secret provision.Secret, context string) ([]byte, error) {
 // Open implements provision.Sealer.
 func (b *Box) Open(sealed []byte, context string) (provision.Secret, error) {
 	if len(sealed) < headerSize || sealed[0] != schemeAESGCM {
-		return provision.Secret{}, errors.New("it is sealed in a way that this worker does not know")
+		return provision.Secret{}, fmt.Errorf("%w: it is sealed in a way that this worker does not know", provision.ErrSealBroken)
 	}
 	id := keyID(sealed[1:headerSize])
 	aead := b.keys[id]
@@ -121,7 +121,7 @@ func (b *Box) Open(sealed []byte, context string) (provision.Secret, error) {
 	}
 	plain, err := aead.Open(nil, nil, sealed[headerSize:], []byte(context))
 	if err != nil {
-		return provision.Secret{}, errors.New("what is sealed does not belong here, or was changed")
+		return provision.Secret{}, fmt.Errorf("%w: it does not belong here, or was changed", provision.ErrSealBroken)
 	}
 	return provision.NewSecret(string(plain)), nil
 }

@@ -30,7 +30,7 @@ with due as (
 ), told as (
 	insert into events (request_id, kind, state) select request_id, 'creating', 'creating' from claimed
 )
-select request_id, fence, attempts, project_id, name, spec::text, sealed_password, mark::text, prepaid, coalesce(error_code, ''), repeats,
+select request_id, fence, attempts, project_id, name, spec::text, sealed_password, mark::text, prepaid, coalesce(error_code, ''), coalesce(error_class, ''), repeats,
 	coalesce(extract(epoch from now() - first_attempt_at), 0)::float8
 from claimed`
 
@@ -45,7 +45,7 @@ func (s *Store) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]pro
 		var spec string
 		var age float64
 		err = row.Scan(&c.RequestID, &c.Fence, &c.Attempt, &c.ProjectID, &c.Name, &spec, &c.SealedPassword, &c.Mark, &c.Prepaid,
-			&c.LastCode, &c.Repeats, &age)
+			&c.LastCode, &c.LastClass, &c.Repeats, &age)
 		c.Spec, c.Age = []byte(spec), duration(age)
 		return c, err
 	})
@@ -53,7 +53,8 @@ func (s *Store) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]pro
 }
 
 // An attempt's outcome is recorded whoever holds the request by now; the request
-// changes only under the fencing number of the claim. A new instance of a project
+// changes only under the fencing number of the claim. Where tags are not proved a
+// request looks again before its next call, for who has its name by then. A new instance of a project
 // whose tags are not proved yet is looked at soon, to prove them.
 const recordCreatesSQL = `
 with input as (
@@ -67,7 +68,8 @@ with input as (
 		instance_id = i.instance_id, job_id = i.job_id
 	from input i where a.request_id = i.request_id and a.number = i.number
 ), changed as (
-	update requests r set state = i.state, claimed_by = null, look_first = i.look_first, waiting_for = i.waiting_for,
+	update requests r set state = i.state, claimed_by = null, look_first = i.look_first or (i.state = 'pending' and not exists (
+			select 1 from projects p where p.project_id = r.project_id and p.marks_seen_at is not null)), waiting_for = i.waiting_for,
 		next_attempt_at = now() + make_interval(secs => i.delay),
 		first_attempt_at = coalesce(r.first_attempt_at,
 			case when i.error_class is distinct from 'not_sent' then now() - make_interval(secs => i.took) end),
@@ -81,7 +83,7 @@ with input as (
 	returning i.*, r.project_id, r.name
 ), built as (
 	insert into instances (instance_id, request_id, project_id, name, order_id, adopted, status, next_look_at)
-	select c.instance_id, c.request_id, c.project_id, c.name, c.order_id, false, c.instance_status,
+	select c.instance_id, c.request_id, c.project_id, c.name, c.order_id, false, coalesce(c.instance_status, 'creating'),
 		now() + make_interval(secs => case when p.marks_seen_at is null then 0 else c.delay end)
 	from changed c left join projects p using (project_id)
 	where c.instance_id is not null

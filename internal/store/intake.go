@@ -11,6 +11,19 @@ import (
 	"ddsworker/internal/provision"
 )
 
+// A request's events are committed in the order of their ids: the queue knows a
+// published one by its place among them. Before there is a row to hold, that
+// takes a lock of the request's id, from before an event gets its id until the
+// end of the transaction. Requests never wait for each other, only for refusals
+// of the same id; and ids share a few locks, because the server has room for few.
+const (
+	lockShared    = `select pg_advisory_xact_lock_shared(` + lockOfIDs
+	lockExclusive = `select pg_advisory_xact_lock(` + lockOfIDs
+	// The first key is "dds" and 2; sorted, so that no two wait for each other.
+	lockOfIDs = `x'64647302'::int, bucket) from (
+		select distinct (hashtextextended(id, 0) & 63)::int as bucket from unnest($1::text[]) id order by bucket) b`
+)
+
 const acceptSQL = `
 with input as (
 	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bool[], $7::text[], $8::bytea[],
@@ -36,8 +49,11 @@ select request_id from added`
 // to be reliable, a request looks before its first call.
 func (s *Store) Accept(ctx context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
 	type row = provision.NewRequest
-	rows, err := s.pool.Query(ctx, acceptSQL,
-		column(batch, func(r row) string { return r.ID }),
+	ids := column(batch, func(r row) string { return r.ID })
+	var added []string
+	statements := &pgx.Batch{}
+	statements.Queue(lockShared, ids)
+	statements.Queue(acceptSQL, ids,
 		column(batch, func(r row) string { return r.ProjectID }),
 		column(batch, func(r row) string { return r.Region }),
 		column(batch, func(r row) string { return r.Name }),
@@ -50,12 +66,12 @@ func (s *Store) Accept(ctx context.Context, batch []provision.NewRequest) ([]pro
 		column(batch, func(r row) *string { return text(r.Traceparent) }),
 		column(batch, func(r row) time.Time { return r.ReceivedAt }),
 		column(batch, func(r row) int64 { return int64(r.Sequence) }),
-		column(batch, func(r row) *string { return text(r.WaitingFor) }))
-	if err != nil {
-		return nil, translate(err)
-	}
-	added, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
+		column(batch, func(r row) *string { return text(r.WaitingFor) }),
+	).Query(func(rows pgx.Rows) (err error) {
+		added, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, statements); err != nil {
 		return nil, translate(err)
 	}
 	return s.compare(ctx, batch, added)
@@ -115,6 +131,7 @@ with input as (
 	returning request_id, code, reasons, stream_sequence
 ), held as (
 	select r.request_id, r.state from requests r join added a on a.request_id = r.request_id
+	order by r.request_id
 	for no key update of r
 )
 insert into events (request_id, kind, state, error_code, error_message, error_class, concerns)
@@ -134,8 +151,10 @@ func (s *Store) Reject(ctx context.Context, batch []provision.Rejection) error {
 		}
 		reasons[n] = string(text)
 	}
-	_, err := s.pool.Exec(ctx, rejectSQL,
-		column(batch, func(r row) string { return r.RequestID }),
+	ids := column(batch, func(r row) string { return r.RequestID })
+	statements := &pgx.Batch{}
+	statements.Queue(lockExclusive, ids)
+	statements.Queue(rejectSQL, ids,
 		column(batch, func(r row) *string { return text(r.ProjectID) }),
 		column(batch, func(r row) *string { return text(r.Name) }),
 		column(batch, func(r row) *string { return text(r.Mode) }),
@@ -146,5 +165,5 @@ func (s *Store) Reject(ctx context.Context, batch []provision.Rejection) error {
 		column(batch, func(r row) *string { return text(r.RequestedBy) }),
 		column(batch, func(r row) time.Time { return r.ReceivedAt }),
 		column(batch, func(r row) int64 { return int64(r.Sequence) }))
-	return translate(err)
+	return translate(s.pool.SendBatch(ctx, statements))
 }

@@ -24,7 +24,7 @@ with due as (
 	limit $3
 ), claimed as (
 	update requests r set state = 'creating', fence = fence + 1, looks = looks + 1, claimed_by = $4,
-		next_attempt_at = now() + make_interval(secs => $5), waiting_for = null,
+		next_attempt_at = now() + make_interval(secs => $5),
 		first_attempt_at = coalesce(first_attempt_at, case when attempts > 0 then now() end)
 	from due where r.request_id = due.request_id
 	returning r.*
@@ -35,6 +35,7 @@ with due as (
 )
 select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, c.prepaid, c.looks, c.attempts,
 	case when c.attempts > 0 then coalesce(a.outcome, 'unknown') else '' end, coalesce(a.error_code, ''), coalesce(a.error_message, 'no answer was recorded'),
+	exists (select 1 from attempts m where m.request_id = c.request_id and coalesce(m.outcome, 'unknown') in ('unknown', 'busy')),
 	coalesce(c.settled_at <= now(), true), p.marks_seen_at is not null, c.namesakes,
 	coalesce(extract(epoch from now() - c.first_attempt_at), 0)::float8
 from claimed c
@@ -51,7 +52,7 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 		var spec string
 		var age float64
 		err = row.Scan(&c.RequestID, &c.Fence, &c.ProjectID, &c.Name, &spec, &c.Mark, &c.Prepaid, &c.Looks, &c.Attempts,
-			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.Settled, &c.MarksSeen, &c.Namesakes, &age)
+			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.MayHaveRun, &c.Settled, &c.MarksSeen, &c.Namesakes, &age)
 		c.Spec, c.Age = []byte(spec), duration(age)
 		return c, err
 	})
@@ -59,7 +60,8 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 }
 
 // Where tags cannot be relied on only one open request may hold a name: the
-// others wait for their turn before they note who else has it.
+// others wait for their turn before they note who else has it. A look after which
+// a request waits for the same as before is no event.
 const recordLooksSQL = `
 with input as (
 	select i.*, i.namesakes is not null and exists (
@@ -74,23 +76,23 @@ with input as (
 		state = i.state,
 		look_first = i.look_first or i.held,
 		waiting_for = case when i.held then 'another request of the same name to end, because this cloud does not show tags' else i.waiting_for end,
-		next_attempt_at = now() + case when i.held then interval '5 seconds' else make_interval(secs => i.delay) end,
+		next_attempt_at = now() + case when i.held then interval '10 seconds' else make_interval(secs => i.delay) end,
 		namesakes = case when i.namesakes is null or i.held then r.namesakes
 			else array(select jsonb_array_elements_text(i.namesakes::jsonb)) end,
 		error_code = coalesce(i.error_code, r.error_code), error_message = coalesce(i.error_message, r.error_message),
 		error_class = coalesce(i.error_class, r.error_class),
 		sealed_password = case when i.state in ('pending', 'creating') then r.sealed_password end,
 		finished_at = case when i.state = 'failed' then now() end
-	from input i
+	from input i join requests o using (request_id)
 	where r.request_id = i.request_id and r.fence = i.fence and r.state = 'creating'
-	returning i.*, r.project_id, r.name
+	returning i.*, r.project_id, r.name, r.waiting_for is not distinct from o.waiting_for and r.waiting_for is not null as same_wait
 ), adopted as (
 	insert into instances (instance_id, request_id, project_id, name, adopted, status, next_look_at)
-	select instance_id, request_id, project_id, name, true, instance_status, now()
+	select instance_id, request_id, project_id, name, true, coalesce(instance_status, 'unknown'), now()
 	from changed where instance_id is not null
 ), surplus as (
 	insert into orphans (instance_id, project_id, name, mark, request_id, status, why, evidence)
-	select o->>'id', c.project_id, o->>'name', o->>'mark', c.request_id, o->>'status',
+	select o->>'id', c.project_id, o->>'name', o->>'mark', c.request_id, coalesce(nullif(o->>'status', ''), 'unknown'),
 		'a second instance for one request; the oldest was adopted', o
 	from changed c cross join lateral jsonb_array_elements(c.orphans::jsonb) o
 	where c.orphans is not null
@@ -99,7 +101,7 @@ with input as (
 insert into events (request_id, kind, state, instance_id, error_code, error_message, error_class, detail, cloud_request_id)
 select request_id, case when state = 'failed' then 'failed' else kind end, state, instance_id, error_code, error_message, error_class,
 	detail, cloud_request_id
-from changed`
+from changed where not same_wait`
 
 // RecordLooks implements provision.LookStore.
 func (s *Store) RecordLooks(ctx context.Context, batch []provision.LookResult) error {

@@ -9,19 +9,21 @@ import (
 	"ddsworker/internal/provision"
 )
 
-// Reads are harmless, so moving the next look forward is lease enough.
+// Reads are harmless, so moving the next look forward is lease enough. Nobody
+// needs to look at the instance of a request that ended.
 const claimPollsSQL = `
 with due as (
-	select i.instance_id from unnest($1::text[]) p(project_id)
+	select i.instance_id, i.request_id from unnest($1::text[]) p(project_id)
 	cross join lateral (
-		select instance_id from instances
+		select instance_id, request_id from instances
 		where project_id = p.project_id and next_look_at <= now() + make_interval(secs => $4)
 		order by next_look_at limit $2
 		for update skip locked) i
 	limit $2
 ), claimed as (
-	update instances i set next_look_at = now() + make_interval(secs => $3), looks = looks + 1
-	from due where i.instance_id = due.instance_id
+	update instances i set looks = i.looks + 1,
+		next_look_at = case when r.state = 'building' then now() + make_interval(secs => $3) end
+	from due join requests r using (request_id) where i.instance_id = due.instance_id
 	returning i.*
 )
 select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, c.name, r.mark::text, c.looks, p.marks_seen_at is not null,
@@ -29,7 +31,8 @@ select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, c.name
 from claimed c
 join requests r on r.request_id = c.request_id
 left join jobs j on j.instance_id = c.instance_id
-left join projects p on p.project_id = c.project_id`
+left join projects p on p.project_id = c.project_id
+where c.next_look_at is not null`
 
 // ClaimPolls implements provision.PollStore.
 func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provision.PollClaim, error) {
@@ -48,24 +51,27 @@ func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provi
 }
 
 // What a poll writes is guarded by the instance being the request's and the
-// request still being built. Whoever writes an event holds the request's row, so
-// that the events of one request are committed in the order of their ids.
+// request still being built, and its row is held: so a poll that comes late
+// changes nothing, and the events of one request are committed in the order of
+// their ids.
 const recordPollsSQL = `
 with input as (
-	select i.* from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::timestamptz[], $8::timestamptz[],
+	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::timestamptz[], $8::timestamptz[],
 		$9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::float8[], $15::bool[], $16::text[], $17::text[], $18::text[])
 	as i(request_id, instance_id, job_id, job_status, progress, fail_reason, job_created_at, job_ended_at,
 		instance_status, port, addresses, detail, state, delay, changed, error_code, error_message, error_class)
-	join instances n on n.instance_id = i.instance_id and n.request_id = i.request_id and n.gone_at is null
-	join requests r on r.request_id = i.request_id and r.state = 'building'
 ), held as (
-	select r.request_id from requests r join input i on i.request_id = r.request_id
-	where i.changed and r.state = 'building'
-	for no key update of r
+	select request_id from requests
+	where request_id in (select request_id from input) and state = 'building'
+	order by request_id
+	for no key update
+), looked as (
+	select i.* from input i join held using (request_id)
+	join instances n on n.instance_id = i.instance_id and n.request_id = i.request_id and n.gone_at is null
 ), ended as (
 	update requests r set state = i.state, finished_at = now(),
 		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class
-	from input i join held using (request_id) where r.request_id = i.request_id and i.state <> 'building'
+	from looked i where r.request_id = i.request_id and i.state <> 'building'
 ), seen as (
 	update instances n set updated_at = now(),
 		next_look_at = case when i.state = 'building' then now() + make_interval(secs => i.delay) end,
@@ -73,11 +79,11 @@ with input as (
 		addresses = case when i.addresses is null then n.addresses
 			else array(select jsonb_array_elements_text(i.addresses::jsonb)) end,
 		detail = coalesce(i.detail::jsonb, n.detail)
-	from input i where n.instance_id = i.instance_id
+	from looked i where n.instance_id = i.instance_id
 ), followed as (
 	insert into jobs (job_id, request_id, instance_id, status, progress, fail_reason, cloud_created_at, cloud_ended_at)
 	select job_id, request_id, instance_id, job_status, progress, fail_reason, job_created_at, job_ended_at
-	from input where job_id is not null and job_status is not null and changed
+	from looked where job_id is not null and job_status is not null and changed
 	on conflict (job_id) do update set status = excluded.status, progress = excluded.progress, fail_reason = excluded.fail_reason,
 		cloud_created_at = coalesce(excluded.cloud_created_at, jobs.cloud_created_at),
 		cloud_ended_at = coalesce(excluded.cloud_ended_at, jobs.cloud_ended_at), updated_at = now()
@@ -85,7 +91,7 @@ with input as (
 insert into events (request_id, kind, state, progress, instance_id, job_id, error_code, error_message, error_class)
 select request_id, case when state = 'building' then 'progress' else state end, state, progress, instance_id, job_id,
 	error_code, error_message, error_class
-from input join held using (request_id)`
+from looked where changed or state <> 'building'`
 
 // RecordPolls implements provision.PollStore.
 func (s *Store) RecordPolls(ctx context.Context, batch []provision.PollResult) error {

@@ -42,7 +42,10 @@ func Check(ctx context.Context, url string, files fs.FS) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeDB()) }()
+	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, silence(callTimeout))
+	defer cancel()
 	have, want, err := versions(ctx, p)
+	err = explain(ctx, err)
 	if err == nil && have < want {
 		return fmt.Errorf("the database is at version %d and this worker needs %d: run 'worker migrate'", have, want)
 	}

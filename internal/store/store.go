@@ -2,15 +2,16 @@
 // Postgres, which is the system of record.
 //
 // It promises that every change of a request's state is guarded by the state and
-// the fencing number it starts from, that a batch is one statement, and that
-// whatever changes a state writes the event of it in the same statement. All due
-// times, leases and deadlines are Postgres's clock.
+// the fencing number it starts from, that a batch is one transaction, that
+// whatever changes a state writes the event of it in the same statement, and that
+// no call waits for ever. All due times, leases and deadlines are Postgres's clock.
 package store
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,13 +24,17 @@ import (
 
 // Store is a pool of connections to one database.
 type Store struct {
-	pool *pgxpool.Pool
+	pool *calls
 }
 
 // Config says how to reach the database.
 type Config struct {
 	URL      string // a connection string or URL, as libpq reads it
 	MaxConns int    // of this process; 0: 10
+
+	// CallTimeout is how long a call waits for the database; 0: 35 s, which is a
+	// little more than a statement may take there.
+	CallTimeout time.Duration
 }
 
 // limits of a connection that is not what it was.
@@ -59,7 +64,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	return &Store{pool: pool}, nil
+	if c.CallTimeout == 0 {
+		c.CallTimeout = callTimeout
+	}
+	return &Store{pool: &calls{pool: pool, timeout: c.CallTimeout}}, nil
 }
 
 func setDefault(m map[string]string, key, value string) {
@@ -69,7 +77,7 @@ func setDefault(m map[string]string, key, value string) {
 }
 
 // Close waits for what is running and closes all connections.
-func (s *Store) Close() { s.pool.Close() }
+func (s *Store) Close() { s.pool.pool.Close() }
 
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
@@ -97,13 +105,15 @@ func (s *Store) LiveRequests(ctx context.Context) (map[provision.State]int, erro
 
 // translate turns the driver's errors into ours, by code. The message of an
 // error that a row caused may hold the row, so only its code and constraint pass.
+// Class 42 is no row's fault but the statement's or the schema's: requests wait
+// until that is repaired instead of being refused for it.
 func translate(err error) error {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return err
 	}
 	switch {
-	case strings.HasPrefix(pg.Code, "22"), strings.HasPrefix(pg.Code, "23"), pg.Code == "54000":
+	case slices.Contains([]string{"21", "22", "23", "54"}, pg.Code[:min(2, len(pg.Code))]):
 		return fmt.Errorf("%w: SQLSTATE %s %s", provision.ErrUnstorable, pg.Code, strings.TrimSpace(pg.ConstraintName+" "+reason(pg.Code)))
 	case pg.Code == "42P01":
 		return fmt.Errorf("the database has no tables of ours, run 'worker migrate' (SQLSTATE %s)", pg.Code)
@@ -114,11 +124,13 @@ func translate(err error) error {
 // reason says in words what the codes mean that a request's body can cause.
 func reason(code string) string {
 	return map[string]string{
+		"21000": "two rows of one thing",
 		"22003": "a number beyond measure",
 		"22021": "text that is not UTF-8, or holds a NUL",
 		"22P02": "text that is not what its column holds",
 		"22P05": "a character that Postgres cannot hold",
 		"23505": "it is there already",
+		"54001": "nested too deeply",
 	}[code]
 }
 

@@ -1,0 +1,143 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// bookStore keeps requests in memory, as the database would.
+type bookStore struct {
+	known    map[string][32]byte
+	rejected []Rejection
+	poison   string // a name that it will not take
+	down     bool
+}
+
+func (b *bookStore) Accept(_ context.Context, batch []NewRequest) ([]Acceptance, error) {
+	if b.down {
+		return nil, errors.New("down")
+	}
+	out := make([]Acceptance, len(batch))
+	for _, r := range batch {
+		if b.poison != "" && r.Name == b.poison {
+			return nil, fmt.Errorf("a row: %w", ErrUnstorable)
+		}
+	}
+	for n, r := range batch {
+		switch f, ok := b.known[r.ID]; {
+		case !ok:
+			b.known[r.ID] = r.Fingerprint
+		case f == r.Fingerprint:
+			out[n] = Duplicate
+		default:
+			out[n] = Conflicting
+		}
+	}
+	return out, nil
+}
+
+func (b *bookStore) Reject(_ context.Context, batch []Rejection) error {
+	b.rejected = append(b.rejected, batch...)
+	return nil
+}
+
+// settled notes what became of a delivery.
+type settled struct{ how []string }
+
+func (s *settled) Ack() error              { s.how = append(s.how, "ack"); return nil }
+func (s *settled) Term(string) error       { s.how = append(s.how, "term"); return nil }
+func (s *settled) Nak(time.Duration) error { s.how = append(s.how, "nak"); return nil }
+
+type noCopies struct{}
+
+func (noCopies) Copy(Rejection) {}
+
+type plainSealer struct{}
+
+func (plainSealer) Seal(p Secret, _ string) ([]byte, error)      { return []byte("sealed"), nil }
+func (plainSealer) Open(sealed []byte, _ string) (Secret, error) { return NewSecret("x"), nil }
+
+func testIntake(store *bookStore) *Intake {
+	return &Intake{Store: store, Copies: noCopies{}, Sealer: plainSealer{}, Health: quietHealth(), Log: slog.New(slog.DiscardHandler),
+		Served: Served{Region: "aaa", Projects: []string{"p"}}}
+}
+
+func messages(t *testing.T, idsAndNames ...string) ([]Message, []*settled) {
+	t.Helper()
+	body, err := os.ReadFile("testdata/single.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := (Rules{}).Parse(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var batch []Message
+	var settlers []*settled
+	for i := 0; i < len(idsAndNames); i += 2 {
+		s := &settled{}
+		settlers = append(settlers, s)
+		batch = append(batch, Message{ID: idsAndNames[i], Settle: s, Sequence: uint64(i),
+			Body: []byte(strings.Replace(string(body), `"`+spec.Name+`"`, `"`+idsAndNames[i+1]+`"`, 1))})
+	}
+	return batch, settlers
+}
+
+func wantSettled(t *testing.T, settlers []*settled, want ...string) {
+	t.Helper()
+	for i, s := range settlers {
+		if len(s.how) != 1 || s.how[0] != want[i] {
+			t.Errorf("message %d was settled by %v, want %s", i, s.how, want[i])
+		}
+	}
+}
+
+// A message that is accepted already and comes again beside another body with its
+// id is a duplicate; the other body is what is refused.
+func TestOneIdWithTwoBodiesInABatch(t *testing.T) {
+	store := &bookStore{known: map[string][32]byte{}}
+	in := testIntake(store)
+	batch, settlers := messages(t, "a", "first")
+	if err := in.take(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	wantSettled(t, settlers, "ack")
+	batch, settlers = messages(t, "a", "second", "a", "first", "a", "second", "b", "other")
+	if err := in.take(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	wantSettled(t, settlers, "term", "ack", "term", "ack")
+	for _, r := range store.rejected {
+		if r.Code != CodeIDReused || r.Name != "second" {
+			t.Errorf("rejected %s %s", r.Code, r.Name)
+		}
+	}
+}
+
+func TestARowThatCannotBeStoredIsRejectedWithItsTwins(t *testing.T) {
+	store := &bookStore{known: map[string][32]byte{}, poison: "poison"}
+	batch, settlers := messages(t, "a", "good-1", "x", "poison", "b", "good-2", "x", "poison")
+	if err := testIntake(store).take(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	wantSettled(t, settlers, "ack", "term", "ack", "term")
+	if len(store.rejected) != 2 || store.rejected[0].Code != CodeUnstorable {
+		t.Errorf("rejected %+v", store.rejected)
+	}
+}
+
+func TestWhatCannotBeTakenInIsGivenBack(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	batch, settlers := messages(t, "a", "name")
+	if err := testIntake(&bookStore{down: true}).take(ctx, batch); err == nil {
+		t.Error("no error although the store is down")
+	}
+	wantSettled(t, settlers, "nak")
+}

@@ -1,0 +1,135 @@
+package provision
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// secrets are the values of a body that must not be shown, in every form in
+// which they may turn up again.
+type secrets struct {
+	values  []string
+	forms   []string // in lower case
+	tooMany bool     // then every text counts as one
+}
+
+const (
+	maxSecrets = 16 // of a body; they are looked for in all that is shown
+	minSecret  = 4  // bytes; a shorter one would blacken texts that only look alike
+)
+
+// secretsOf finds the values of all fields that are named like a secret, also
+// in documents that are strings of the body.
+func secretsOf(root *node) secrets {
+	var s secrets
+	s.collect(root, false)
+	for _, value := range s.values {
+		quoted, ascii := string(appendString(nil, value)), strconv.QuoteToASCII(value)
+		for _, form := range [...]string{
+			value, quoted[1 : len(quoted)-1], ascii[1 : len(ascii)-1],
+			url.QueryEscape(value), url.PathEscape(value),
+			// What is padded begins with what is not.
+			base64.RawStdEncoding.EncodeToString([]byte(value)),
+			base64.RawURLEncoding.EncodeToString([]byte(value)),
+		} {
+			if form = strings.ToLower(form); !slices.Contains(s.forms, form) {
+				s.forms = append(s.forms, form)
+			}
+		}
+	}
+	return s
+}
+
+func (s *secrets) collect(n *node, secret bool) {
+	if s.tooMany {
+		return
+	}
+	for i := range n.members {
+		s.collect(&n.members[i].value, secret || isSecretName(n.members[i].key))
+	}
+	for i := range n.items {
+		s.collect(&n.items[i], secret)
+	}
+	if secret && (n.kind == stringNode || n.kind == numberNode) &&
+		len(n.value) >= minSecret && !slices.Contains(s.values, n.value) {
+		s.values = append(s.values, n.value)
+		s.tooMany = len(s.values) > maxSecrets
+	}
+	if inner, ok := n.document(); ok {
+		s.collect(&inner, secret)
+	}
+}
+
+// in tells whether text repeats a secret.
+func (s secrets) in(text string) bool {
+	lower := strings.ToLower(text)
+	return s.tooMany || slices.ContainsFunc(s.forms, func(form string) bool { return strings.Contains(lower, form) })
+}
+
+// hidesKey tells whether a field's name cannot be shown. A plain one may speak
+// of secrets, as adminPassword does.
+func (s secrets) hidesKey(key string) bool {
+	return s.in(key) || !isPlainKey(key) && isTelltale(key)
+}
+
+// document reads the JSON that a string holds. Numbers and literals are no
+// documents.
+func (n *node) document() (node, bool) {
+	text, ok := n.text()
+	if !ok || !isBracketed(text) {
+		return node{}, false
+	}
+	inner, _, err := readTree([]byte(text))
+	if err != nil {
+		return node{}, false
+	}
+	return *inner, true
+}
+
+// isTelltale tells whether text may give away a secret that nobody knows: it
+// speaks of one, or it is a document, whole or broken, maybe encoded.
+func isTelltale(text string) bool {
+	const maxEncodings = 4 // within each other; nobody does that without reason
+	for range maxEncodings {
+		isDocument := isBracketed(text) && (strings.Contains(text, `"`) || json.Valid([]byte(text)))
+		if isDocument || hasSecretWord(strings.ToLower(text)) {
+			return true
+		}
+		inner, ok := decodeText(text)
+		if !ok {
+			return false
+		}
+		text = inner
+	}
+	return true
+}
+
+func isBracketed(text string) bool {
+	text = strings.TrimLeft(text, " \t\r\n\ufeff")
+	return text != "" && strings.IndexByte(`{["`, text[0]) >= 0
+}
+
+// decodeText undoes a percent-encoding or base64, if that yields text.
+func decodeText(text string) (string, bool) {
+	if strings.Contains(text, "%") {
+		if inner, err := url.QueryUnescape(text); err == nil && inner != text {
+			return inner, true
+		}
+	}
+	const shortest = 12 // a shorter document has no room for a password
+	trimmed := strings.TrimRight(strings.TrimSpace(text), "=")
+	if len(trimmed) < shortest {
+		return "", false
+	}
+	for _, encoding := range [...]*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		if inner, err := encoding.DecodeString(trimmed); err == nil && utf8.Valid(inner) {
+			return string(inner), true
+		}
+	}
+	return "", false
+}
