@@ -11,7 +11,7 @@ help: ## list the targets
 build: ## build the programs into bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
 
-demo: ## watch one request go through a whole system on this machine
+demo: ## watch the documented requests go through a whole system on this machine
 	go run ./cmd/dev demo
 
 dev: ## run a whole system on this machine, until Ctrl-C

@@ -30,13 +30,12 @@ func run(ctx context.Context, args []string) int {
 			err = command.Run(&c)
 		}
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, new(*kong.ParseError)), errors.As(err, new(settingsError)):
-		fmt.Fprintln(os.Stderr, "worker:", err)
-		return 2
 	}
 	fmt.Fprintln(os.Stderr, "worker:", err)
+	if errors.As(err, new(*kong.ParseError)) || errors.As(err, new(settingsError)) {
+		return 2
+	}
 	return 1
 }

@@ -108,7 +108,7 @@ func (a *App) Migrate(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	installation, _, err := db.Installation(ctx)
+	installation, err := db.Installation(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (a *App) start(ctx context.Context, health *provision.Health, db *store.Sto
 			err = store.Check(ctx, a.Config.Database.URL, migrations.Files)
 		}
 		if err == nil {
-			installation, _, err = db.Installation(ctx)
+			installation, err = db.Installation(ctx)
 		}
 		return err
 	})

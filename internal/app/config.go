@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -37,7 +38,7 @@ type NATSConfig struct {
 // DatabaseConfig says how to reach Postgres.
 type DatabaseConfig struct {
 	URL      string     `name:"database-url" env:"DATABASE_URL" required-by-us:"" placeholder:"URL" help:"Connection string, postgres://user:password@host:5432/database?sslmode=verify-full. Required."`
-	MaxConns Value[int] `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"Connections of this process."`
+	MaxConns Value[int] `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"Connections of this process, at least 2."`
 }
 
 // CloudConfig says which cloud is called, as whom.
@@ -146,6 +147,9 @@ func (c *Config) check() []string {
 		if id != "" && !projectID.MatchString(id) {
 			add([]string{"OS_PROJECT_ID", "DDS_PROJECTS"}[min(n, 1)], "given %.80q, allowed: 1 to 64 letters, digits, _ and -", id)
 		}
+	}
+	if m := c.Database.MaxConns; m.err == nil && (m.V < 2 || m.V > math.MaxInt32) {
+		add("DATABASE_MAX_CONNS", "given %d, allowed: from 2 on, because the relay keeps one for itself", m.V)
 	}
 	if _, err := provision.ParseDialect(c.Cloud.Dialect); err != nil {
 		add("DDS_DIALECT", "%v", err)

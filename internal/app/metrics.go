@@ -129,9 +129,11 @@ type measuredIntake struct {
 
 func (s measuredIntake) Accept(ctx context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
 	found, err := s.IntakeStore.Accept(ctx, batch)
-	names := map[provision.Acceptance]string{provision.Accepted: "accepted", provision.Duplicate: "duplicate", provision.Conflicting: "conflicting"}
+	names := map[provision.Acceptance]string{provision.Accepted: "accepted", provision.Duplicate: "duplicate"}
 	for _, a := range found {
-		s.m.messages.WithLabelValues(names[a]).Inc()
+		if name := names[a]; name != "" { // what conflicts is counted when it is rejected
+			s.m.messages.WithLabelValues(name).Inc()
+		}
 	}
 	return found, err
 }

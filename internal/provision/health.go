@@ -39,7 +39,7 @@ func NewHealth(log *slog.Logger) *Health {
 	return &Health{log: log, parts: map[string]*part{}}
 }
 
-// Report says how a part is doing; nil means well. The end of a context says
+// Report says how a part is doing; nil means well. A cancelled context says
 // nothing about a part.
 func (h *Health) Report(name string, err error) {
 	if errors.Is(err, context.Canceled) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -143,12 +144,8 @@ func (in *Intake) withoutComments(body []byte, refused error) ([]byte, bool) {
 
 // unserved says what a request waits for that this worker cannot serve.
 func (s Served) unserved(projectID, region string) string {
-	if region == s.Region {
-		for _, p := range s.Projects {
-			if p == projectID {
-				return ""
-			}
-		}
+	if region == s.Region && slices.Contains(s.Projects, projectID) {
+		return ""
 	}
 	return fmt.Sprintf("a worker that serves project %s in region %q; the one that took it in serves %v in %q",
 		projectID, region, s.Projects, s.Region)

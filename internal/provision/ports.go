@@ -88,7 +88,7 @@ type Published struct {
 
 // ---- the cloud ----
 
-// Creator calls the cloud's create API once; it never repeats.
+// InstanceCreator calls the cloud's create API once; it never repeats.
 type InstanceCreator interface {
 	CreateInstance(ctx context.Context, projectID string, body []byte) (Created, error)
 }

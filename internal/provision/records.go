@@ -131,7 +131,7 @@ type Next struct {
 }
 
 // LookClaim is a request whose call may have happened, or that must be looked
-// for before its first call.
+// for before its next call.
 type LookClaim struct {
 	RequestID   string
 	Fence       int64
@@ -179,8 +179,7 @@ type PollClaim struct {
 	MarksSeen  bool
 	JobStatus  string // as last seen
 	Progress   int
-	Since      time.Time     // when the instance was created, Postgres's clock
-	Age        time.Duration // since then
+	Age        time.Duration // since the instance was created
 }
 
 // PollResult is what a poll saw and what follows from it.

@@ -29,7 +29,8 @@ type Step struct {
 	Why      string
 }
 
-// Steps is the whole state machine. Nothing else may change a state.
+// Steps is the whole state machine. Nothing else may change a state; tests hold
+// what is decided to it.
 func Steps() []Step {
 	return []Step{
 		{Pending, Creating, "claimed: the intent to call, or to look first, is recorded"},

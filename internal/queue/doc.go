@@ -10,7 +10,7 @@ package queue
 
 import "time"
 
-// The names that publishers, operators and workers share (design.md §4).
+// The names that publishers, operators and workers share.
 const (
 	RequestsStream  = "DDS_REQUESTS"
 	RequestsSubject = "dds.requests"

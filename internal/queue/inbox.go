@@ -91,7 +91,7 @@ func NewInbox(js jetstream.JetStream, cfg InboxConfig) *Inbox {
 		outlived: new(atomic.Bool),
 		pause: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(250*time.Millisecond),
-			backoff.WithMaxInterval(15*time.Second),
+			backoff.WithMaxInterval(5*time.Second),
 			backoff.WithMaxElapsedTime(0)),
 	}
 	go i.run(ctx)

@@ -1,10 +1,12 @@
 // Package store keeps requests, attempts, instances, jobs and events in
 // Postgres, which is the system of record.
 //
-// It promises that every change of a request's state is guarded by the state and
-// the fencing number it starts from, that a batch is one transaction, that
-// whatever changes a state writes the event of it in the same statement, and that
-// no call waits for ever. All due times, leases and deadlines are Postgres's clock.
+// It promises that every change of a request's state is guarded by the state it
+// starts from and by its fencing number or, once it is being built, its instance;
+// that a batch is one transaction; that whatever changes a state writes the event
+// of it in the same statement, but for a look after which a request waits as
+// before; and that no call waits for ever. All due times, leases and deadlines are
+// Postgres's clock.
 package store
 
 import (
@@ -82,11 +84,10 @@ func (s *Store) Close() { s.pool.pool.Close() }
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
 
-// Installation returns who we are: the value of the tag provision-by, and the
-// epoch, which grows when the database was restored.
-func (s *Store) Installation(ctx context.Context) (id string, epoch int, err error) {
-	err = s.pool.QueryRow(ctx, `select id::text, epoch from installation`).Scan(&id, &epoch)
-	return id, epoch, translate(err)
+// Installation returns who we are: the value of the tag provision-by.
+func (s *Store) Installation(ctx context.Context) (id string, err error) {
+	err = s.pool.QueryRow(ctx, `select id::text from installation`).Scan(&id)
+	return id, translate(err)
 }
 
 // LiveRequests counts the requests that have not ended, by state.
@@ -143,7 +144,7 @@ func column[T, C any](rows []T, field func(T) C) []C {
 	return out
 }
 
-// text is nil for the empty string, so that nothing is NULL in SQL.
+// text is nil for the empty string, so that an absent text is NULL.
 func text(s string) *string {
 	if s == "" {
 		return nil
