@@ -207,7 +207,7 @@ left join lateral (select * from jobs where jobs.instance_id = i.instance_id
 union all
 select x.request_id, x.name, x.project_id, x.mode, 'rejected',
        null, null, null, null, null, 0, x.code,
-       (select string_agg((v->>'path') || ': given ' || (v->>'given') || ', allowed ' || (v->>'allowed'), '; ')
+       (select string_agg(coalesce(nullif(v->>'path', ''), 'body') || ': given ' || (v->>'given') || ', allowed ' || (v->>'allowed'), '; ')
         from jsonb_array_elements(x.reasons) v),
        x.requested_by, x.received_at, null, x.rejected_at
 from rejections x

@@ -189,7 +189,8 @@ func (a *App) unlessStopped(ctx context.Context, err error) error {
 
 func (a *App) nats(report func(string, error)) queue.Config {
 	return queue.Config{URL: a.Config.NATS.URL, Creds: a.Config.NATS.Creds,
-		Name: "ddsworker " + a.Config.Process.WorkerName, Log: a.Log, Report: report}
+		ConnectTimeout: 3 * time.Second, // then /readyz says so, and it is tried again
+		Name:           "ddsworker " + a.Config.Process.WorkerName, Log: a.Log, Report: report}
 }
 
 func (a *App) layout(installation string) queue.Layout {

@@ -40,4 +40,5 @@ func isPassword(text, marks string) bool {
 	return upper && lower && digit && mark && minPassword <= len(text) && len(text) <= maxPassword
 }
 
-var sslOption = numberIn(only(0, 1), ` (0 is off, 1 is on)`)
+// sslOption is a string in every edition: 0 is off, 1 is on (dds-api.md §2.2).
+var sslOption = oneOf("0", "1")

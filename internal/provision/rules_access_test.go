@@ -49,7 +49,8 @@ func TestPasswordRule(t *testing.T) {
 func TestSSLRule(t *testing.T) {
 	checkRules(t, []ruleCase{
 		{example: "single", edits: []string{`ssl_option="0"`}},
-		{example: "single", edits: []string{`ssl_option=1`}},
+		{example: "single", edits: []string{`ssl_option="1"`}},
+		{example: "single", edits: []string{`ssl_option=1`}, refused: "ssl_option"},
 		{example: "single", edits: []string{`ssl_option=`}},
 		{example: "single", edits: []string{`ssl_option="2"`}, refused: "ssl_option"},
 		{example: "single", edits: []string{`ssl_option=true`}, refused: "ssl_option"},

@@ -40,8 +40,8 @@ with input as (
 	on conflict (request_id) do nothing
 	returning request_id, waiting_for
 ), told as (
-	insert into events (request_id, kind, state, detail)
-	select request_id, 'accepted', 'pending', waiting_for from added
+	insert into events (request_id, kind, state, error_message)
+	select request_id, 'accepted', 'pending', 'waits for ' || waiting_for from added
 )
 select request_id from added`
 
@@ -136,7 +136,7 @@ with input as (
 )
 insert into events (request_id, kind, state, error_code, error_message, error_class, concerns)
 select a.request_id, case when r.request_id is null then 'rejected' else 'refused' end, coalesce(r.state, 'rejected'), a.code,
-	(select string_agg((v->>'path') || ': given ' || (v->>'given') || ', allowed ' || (v->>'allowed'), '; ')
+	(select string_agg(coalesce(nullif(v->>'path', ''), 'body') || ': given ' || (v->>'given') || ', allowed ' || (v->>'allowed'), '; ')
 	 from jsonb_array_elements(a.reasons) v), 'invalid', a.stream_sequence
 from added a left join held r on r.request_id = a.request_id`
 
