@@ -101,16 +101,15 @@ func NewInbox(js jetstream.JetStream, cfg InboxConfig) *Inbox {
 // iteratorShare is how much of the prefetch the iterator may ask for.
 func iteratorShare(prefetch int) int { return prefetch / 2 }
 
-// byteShare is what one pull may bring, and what may lie ready: two pulls can be
-// under way at a time, and the last quarter is the delivery on its way from the
-// iterator to ready.
+// byteShare is what the iterator may hold, and what may lie ready.
 func byteShare(bytes int) int { return max(1, bytes/4) }
 
-// pullBytes is how much one pull asks for. A pull that is too small for a
-// message would wait for ever.
-func (i *Inbox) pullBytes() int {
-	const names = 64 << 10 // more than the subjects that count besides the payload
-	return max(byteShare(i.cfg.PrefetchBytes), int(i.js.Conn().MaxPayload())+names)
+// pullMessages is how many messages the iterator may ask for: so few that the
+// largest that the server lets through keep within the bytes. The library's own
+// limit of bytes makes pulls stall under load.
+func (i *Inbox) pullMessages() int {
+	largest := max(1, int(i.js.Conn().MaxPayload()))
+	return max(1, min(iteratorShare(i.cfg.Prefetch), byteShare(i.cfg.PrefetchBytes)/largest))
 }
 
 // Receive blocks until there is a delivery, and returns it with what has piled
@@ -201,7 +200,7 @@ func (i *Inbox) open(ctx context.Context) (jetstream.Consumer, error) {
 // consumer is lost.
 func (i *Inbox) pump(ctx context.Context, consumer jetstream.Consumer) error {
 	iterator, err := consumer.Messages(
-		jetstream.PullMaxMessagesWithBytesLimit(iteratorShare(i.cfg.Prefetch), i.pullBytes()),
+		jetstream.PullMaxMessages(i.pullMessages()),
 		jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return fmt.Errorf("pull from %s: %w", RequestsStream, err)
