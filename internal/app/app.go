@@ -38,7 +38,6 @@ type App struct {
 // parts is what a worker is made of once its surroundings are there.
 type parts struct {
 	store        *store.Store
-	nats         *queue.Conn
 	installation string
 	sealer       *seal.Box
 }
@@ -87,7 +86,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 
 	tokens.Warm(a.Config.served().Projects...)
 	worker := a.worker(health, metrics, &measuredCloud{cloud, metrics}, inbox, copies, queue.NewEvents(conn.JetStream()),
-		parts{store: db, nats: conn, installation: installation, sealer: box})
+		parts{store: db, installation: installation, sealer: box})
 	admin.ready.Store(true)
 	a.Log.Info("working", "worker", a.Config.Process.WorkerName, "version", a.Version, "installation", installation,
 		"region", a.Config.Cloud.Region, "projects", a.Config.served().Projects)

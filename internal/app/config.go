@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -131,8 +130,6 @@ func (c *Config) loadPassword() []string {
 	return nil
 }
 
-var projectID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
-
 // check tells what is wrong with values that can be read.
 func (c *Config) check() []string {
 	var out []string
@@ -144,7 +141,7 @@ func (c *Config) check() []string {
 		}
 	}
 	for n, id := range c.served().Projects {
-		if id != "" && !projectID.MatchString(id) {
+		if id != "" && !provision.IsProjectID(id) {
 			add([]string{"OS_PROJECT_ID", "DDS_PROJECTS"}[min(n, 1)], "given %.80q, allowed: 1 to 64 letters, digits, _ and -", id)
 		}
 	}

@@ -106,11 +106,15 @@ func (in *Intake) read(m Message) *incoming {
 // projectIDs become a part of the cloud's URLs, so nothing else may pass.
 var projectIDs = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 
+// IsProjectID reports whether s may be the id of a project: 1 to 64 letters,
+// digits, _ and -.
+func IsProjectID(s string) bool { return projectIDs.MatchString(s) }
+
 func (in *Intake) problem(m Message, projectID string) *Violation {
 	switch {
 	case m.Problem != "":
 		return &Violation{Path: "headers", Given: "see allowed", Allowed: m.Problem}
-	case !projectIDs.MatchString(projectID):
+	case !IsProjectID(projectID):
 		return &Violation{Path: "headers.Dds-Project-Id", Given: fmt.Sprintf("%.80q", projectID),
 			Allowed: "1 to 64 letters, digits, _ and -"}
 	}

@@ -99,12 +99,7 @@ from changed`
 func (s *Store) RecordCreates(ctx context.Context, batch []provision.CreateResult) error {
 	type row = provision.CreateResult
 	failure := func(get func(provision.Failure) string) []*string {
-		return column(batch, func(r row) *string {
-			if r.Failure == nil {
-				return nil
-			}
-			return text(get(*r.Failure))
-		})
+		return optional(batch, func(r row) *provision.Failure { return r.Failure }, get)
 	}
 	_, err := s.pool.Exec(ctx, recordCreatesSQL,
 		column(batch, func(r row) string { return r.RequestID }),

@@ -107,20 +107,10 @@ from changed where not same_wait`
 func (s *Store) RecordLooks(ctx context.Context, batch []provision.LookResult) error {
 	type row = provision.LookResult
 	failure := func(get func(provision.Failure) string) []*string {
-		return column(batch, func(r row) *string {
-			if r.Failure == nil {
-				return nil
-			}
-			return text(get(*r.Failure))
-		})
+		return optional(batch, func(r row) *provision.Failure { return r.Failure }, get)
 	}
 	adopt := func(get func(provision.Instance) string) []*string {
-		return column(batch, func(r row) *string {
-			if r.Adopt == nil {
-				return nil
-			}
-			return text(get(*r.Adopt))
-		})
+		return optional(batch, func(r row) *provision.Instance { return r.Adopt }, get)
 	}
 	_, err := s.pool.Exec(ctx, recordLooksSQL,
 		column(batch, func(r row) string { return r.RequestID }),

@@ -97,12 +97,7 @@ from looked where changed or state <> 'building'`
 func (s *Store) RecordPolls(ctx context.Context, batch []provision.PollResult) error {
 	type row = provision.PollResult
 	failure := func(get func(provision.Failure) string) []*string {
-		return column(batch, func(r row) *string {
-			if r.Failure == nil {
-				return nil
-			}
-			return text(get(*r.Failure))
-		})
+		return optional(batch, func(r row) *provision.Failure { return r.Failure }, get)
 	}
 	instance := func(get func(provision.Instance) *string) []*string {
 		return column(batch, func(r row) *string {

@@ -75,7 +75,7 @@ const lockTries = 300
 func migrator(url string, files fs.FS, locked bool) (*goose.Provider, func() error, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, nil, errors.New("DATABASE_URL cannot be read: it wants the form postgres://user:password@host:5432/database?sslmode=…")
+		return nil, nil, errURL
 	}
 	cfg.ConnectTimeout = connectTimeout
 	db := stdlib.OpenDB(*cfg)

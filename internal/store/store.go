@@ -46,12 +46,15 @@ const (
 	statementTimeout = "30s"
 )
 
+// errURL does not quote the connection string: it may hold a password.
+var errURL = errors.New("DATABASE_URL cannot be read: it wants the form postgres://user:password@host:5432/database?sslmode=…")
+
 // Open returns a Store. It connects when it is first used, so an absent database
 // is no error here; a connection string that cannot be read is.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	cfg, err := pgxpool.ParseConfig(c.URL)
 	if err != nil {
-		return nil, errors.New("DATABASE_URL cannot be read: it wants the form postgres://user:password@host:5432/database?sslmode=…")
+		return nil, errURL
 	}
 	cfg.MaxConns = int32(c.MaxConns)
 	if c.MaxConns == 0 {
@@ -142,6 +145,16 @@ func column[T, C any](rows []T, field func(T) C) []C {
 		out[i] = field(r)
 	}
 	return out
+}
+
+// optional takes a text out of a part that a row may lack; nil where it does.
+func optional[T, P any](rows []T, part func(T) *P, get func(P) string) []*string {
+	return column(rows, func(r T) *string {
+		if p := part(r); p != nil {
+			return text(get(*p))
+		}
+		return nil
+	})
 }
 
 // text is nil for the empty string, so that an absent text is NULL.
