@@ -25,7 +25,7 @@ type cli struct {
 
 	Run     runCommand     `cmd:"" default:"1" help:"Work until SIGTERM (the default)."`
 	Migrate migrateCommand `cmd:"" help:"Migrate the database, make the streams, and exit."`
-	Keygen  keygenCommand  `cmd:"" help:"Make the identity that seals passwords, and exit. It is never overwritten."`
+	Keygen  keygenCommand  `cmd:"" help:"Make the identity that opens passwords, print the recipient that they are sealed for, and exit. It is never overwritten."`
 	Health  healthCommand  `cmd:"" help:"Ask the worker at ADMIN_ADDR how it is; exits 0 if it is ready."`
 	Version versionCommand `cmd:"" help:"Print the version and exit."`
 }
@@ -73,14 +73,12 @@ type keygenCommand struct {
 }
 
 func (k keygenCommand) Run(c *cli) error {
-	err := (&app.App{Config: c.Config}).Keygen()
-	if k.IfAbsent && errors.Is(err, os.ErrExist) {
-		return nil
+	recipient, err := (&app.App{Config: c.Config}).Keygen()
+	if err != nil && (!k.IfAbsent || !errors.Is(err, os.ErrExist)) {
+		return err
 	}
-	if err == nil {
-		fmt.Println(c.Process.IdentityFile)
-	}
-	return err
+	fmt.Printf("identity file  %s\nrecipient      %s\n", c.Process.IdentityFile, recipient)
+	return nil
 }
 
 type healthCommand struct{}

@@ -97,7 +97,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 
 // Migrate brings the database and the streams to what this version needs.
 func (a *App) Migrate(ctx context.Context) error {
-	applied, err := store.Migrate(ctx, a.Config.Database.URL, migrations.Files)
+	applied, err := store.Migrate(ctx, a.Config.Database.URL.Reveal(), migrations.Files)
 	if err != nil {
 		return err
 	}
@@ -122,18 +122,28 @@ func (a *App) Migrate(ctx context.Context) error {
 	return conn.Close()
 }
 
-// Keygen makes the identity that seals passwords; it never replaces one.
-func (a *App) Keygen() error {
-	return named(a.Config.Process.IdentityFile, seal.Generate(a.Config.Process.IdentityFile))
+// Keygen makes the identity that seals passwords and returns its recipient. It
+// never replaces one: if there is one already, the error is os.ErrExist.
+func (a *App) Keygen() (recipient string, err error) {
+	path := a.Config.Process.IdentityFile
+	made := seal.Generate(path)
+	if made != nil && !errors.Is(made, os.ErrExist) {
+		return "", named(path, made)
+	}
+	box, err := seal.Load(path)
+	if err != nil {
+		return "", named(path, err)
+	}
+	return box.Recipients()[0], named(path, made)
 }
 
 // start waits until database and streams are there and fit.
 func (a *App) start(ctx context.Context, health *provision.Health, db *store.Store) (conn *queue.Conn, installation string, err error) {
 	err = retry(ctx, health, "database", func() (err error) {
 		if a.Config.Process.Setup == "auto" {
-			_, err = store.Migrate(ctx, a.Config.Database.URL, migrations.Files)
+			_, err = store.Migrate(ctx, a.Config.Database.URL.Reveal(), migrations.Files)
 		} else {
-			err = store.Check(ctx, a.Config.Database.URL, migrations.Files)
+			err = store.Check(ctx, a.Config.Database.URL.Reveal(), migrations.Files)
 		}
 		if err == nil {
 			installation, err = db.Installation(ctx)
@@ -222,6 +232,7 @@ func named(path string, err error) error {
 // http says how the cloud is called.
 func (a *App) http() dds.HTTP {
 	return dds.HTTP{CallTimeout: time.Duration(a.Config.Pace.CallTimeout.V), AllowPlainHTTP: a.Config.Cloud.AllowHTTP.V,
+		Roots:       a.Config.Cloud.Roots,
 		Concurrency: a.Config.Pace.CreateConcurrency.V + 2*a.Config.Pace.LookConcurrency.V}
 }
 
@@ -250,8 +261,8 @@ func (a *App) worker(health *provision.Health, m *metrics, cloud *measuredCloud,
 	policy, served, pace := a.Config.policy(), a.Config.served(), a.Config.Pace
 	name := a.Config.Process.WorkerName
 	return &provision.Worker{
-		Intake: &provision.Intake{Inbox: inbox, Store: measuredIntake{p.store, m}, Copies: copies, Sealer: p.sealer,
-			Rules: a.Config.rules(), Served: served, Standardize: hujson.Standardize, Batch: pace.IntakeBatch.V,
+		Intake: &provision.Intake{Inbox: inbox, Store: measuredIntake{p.store, m}, Copies: copies, Sealer: measuredSealer{p.sealer, m},
+			Rules: a.Config.rules(), Served: served, RequireSealed: a.Config.Process.RequireSealed.V, Standardize: hujson.Standardize, Batch: pace.IntakeBatch.V,
 			Health: health, Log: a.Log},
 		Creator: &provision.Creator{Cloud: cloud, Store: p.store, Sealer: p.sealer, Policy: policy, Served: served,
 			Worker: name, Installation: p.installation, Dialect: a.Config.rules().Dialect, Concurrency: pace.CreateConcurrency.V, Health: health, Log: a.Log},

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,8 +37,8 @@ type NATSConfig struct {
 
 // DatabaseConfig says how to reach Postgres.
 type DatabaseConfig struct {
-	URL      string     `name:"database-url" env:"DATABASE_URL" required-by-us:"" placeholder:"URL" help:"Connection string, postgres://user:password@host:5432/database?sslmode=verify-full. Required."`
-	MaxConns Value[int] `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"Connections of this process, at least 2."`
+	URL      provision.Secret `name:"database-url" env:"DATABASE_URL" required-by-us:"" placeholder:"URL" help:"Connection string, postgres://user:password@host:5432/database?sslmode=verify-full. Required."`
+	MaxConns Value[int]       `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"Connections of this process, at least 2."`
 }
 
 // CloudConfig says which cloud is called, as whom.
@@ -52,9 +53,11 @@ type CloudConfig struct {
 	Region       string      `name:"os-region-name" env:"OS_REGION_NAME" required-by-us:"" help:"Region that is served. Required."`
 	Dialect      string      `name:"dds-dialect" env:"DDS_DIALECT" placeholder:"NAME" help:"Whose rules requests must keep: huawei, otc, flexibleengine or huawei-2020; empty: what any of them allows."`
 	AcceptAny    Value[bool] `name:"accept-unknown-fields" env:"ACCEPT_UNKNOWN_FIELDS" default:"false" help:"true: pass fields on that are not known, untouched."`
+	CAFile       string      `name:"dds-ca-file" env:"DDS_CA_FILE" placeholder:"FILE" help:"PEM file with authorities that may sign the certificates of DDS and IAM, beside the system's own."`
 	AllowHTTP    Value[bool] `name:"dds-allow-http" env:"DDS_ALLOW_HTTP" default:"false" help:"true: allow http:// beyond loopback; tokens and passwords then travel in the clear."`
 
 	Password provision.Secret `kong:"-"`
+	Roots    *x509.CertPool   `kong:"-"` // nil: the system's own
 }
 
 // PaceConfig says how fast and how patient a worker is.
@@ -74,13 +77,14 @@ type PaceConfig struct {
 
 // ProcessConfig is what concerns this process alone.
 type ProcessConfig struct {
-	AdminAddr    string         `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:8080" help:"Where /livez, /readyz and /metrics are served; empty: nowhere."`
-	Setup        string         `name:"setup" env:"SETUP" default:"auto" help:"auto: migrate the database and make the streams at the start; check: only verify them."`
-	IdentityFile string         `name:"secrets-identity-file" env:"SECRETS_IDENTITY_FILE" default:"${identity_file}" help:"Age identity that seals passwords, the same for all workers; made if it is absent."`
-	WorkerName   string         `name:"worker-name" env:"WORKER_NAME" default:"${worker_name}" help:"How this worker signs its claims."`
-	Grace        Value[Seconds] `name:"grace" env:"GRACE" default:"20s" help:"How long what is in flight may take after SIGTERM."`
-	LogLevel     string         `name:"log-level" env:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
-	LogFormat    string         `name:"log-format" env:"LOG_FORMAT" default:"auto" help:"text, json, or auto: text on a terminal."`
+	AdminAddr     string         `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:8080" help:"Where /livez, /readyz and /metrics are served; empty: nowhere."`
+	Setup         string         `name:"setup" env:"SETUP" default:"auto" help:"auto: migrate the database and make the streams at the start; check: only verify them."`
+	IdentityFile  string         `name:"secrets-identity-file" env:"SECRETS_IDENTITY_FILE" default:"${identity_file}" help:"Age identities, one a line, the same for all workers: the first seals, all of them open. Made if it is absent."`
+	RequireSealed Value[bool]    `name:"require-sealed" env:"REQUIRE_SEALED" default:"false" help:"true: reject requests whose password comes in the clear."`
+	WorkerName    string         `name:"worker-name" env:"WORKER_NAME" default:"${worker_name}" help:"How this worker signs its claims."`
+	Grace         Value[Seconds] `name:"grace" env:"GRACE" default:"20s" help:"How long what is in flight may take after SIGTERM."`
+	LogLevel      string         `name:"log-level" env:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	LogFormat     string         `name:"log-format" env:"LOG_FORMAT" default:"auto" help:"text, json, or auto: text on a terminal."`
 }
 
 // Vars are the defaults that depend on the machine, for kong.
@@ -104,6 +108,7 @@ func Vars() map[string]string {
 func (c *Config) Load() error {
 	problems := append(missing(reflect.ValueOf(*c)), broken(reflect.ValueOf(*c))...)
 	problems = append(problems, c.loadPassword()...)
+	problems = append(problems, c.loadRoots()...)
 	problems = append(problems, c.check()...)
 	if len(problems) == 0 {
 		return nil
@@ -130,6 +135,25 @@ func (c *Config) loadPassword() []string {
 	return nil
 }
 
+func (c *Config) loadRoots() []string {
+	if c.Cloud.CAFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(c.Cloud.CAFile)
+	if err != nil {
+		return []string{"DDS_CA_FILE: " + err.Error()}
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(text) {
+		return []string{fmt.Sprintf("DDS_CA_FILE: %s holds no certificate: -----BEGIN CERTIFICATE----- is wanted", c.Cloud.CAFile)}
+	}
+	c.Cloud.Roots = roots
+	return nil
+}
+
 // check tells what is wrong with values that can be read.
 func (c *Config) check() []string {
 	var out []string
@@ -137,7 +161,7 @@ func (c *Config) check() []string {
 	for name, text := range map[string]string{"DDS_ENDPOINT": c.Cloud.Endpoint, "OS_AUTH_URL": c.Cloud.AuthURL} {
 		u, err := url.Parse(strings.ReplaceAll(text, "{region}", "region"))
 		if text != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
-			add(name, "given %q, allowed: a URL like https://host", text)
+			add(name, "what is given is no URL like https://host") // it is not shown: it may hold a password
 		}
 	}
 	for n, id := range c.served().Projects {

@@ -21,6 +21,7 @@ type metrics struct {
 	calls    *prometheus.HistogramVec
 	messages *prometheus.CounterVec
 	events   prometheus.Counter
+	clear    prometheus.Counter
 }
 
 func newMetrics(db *store.Store, version string) *metrics {
@@ -33,11 +34,13 @@ func newMetrics(db *store.Store, version string) *metrics {
 			Help: "Messages taken from the request stream, by what became of them."}, []string{"result"}),
 		events: prometheus.NewCounter(prometheus.CounterOpts{Name: "ddsworker_events_published_total",
 			Help: "Events published to the stream of events."}),
+		clear: prometheus.NewCounter(prometheus.CounterOpts{Name: "ddsworker_clear_passwords_total",
+			Help: "Passwords that came in the clear and were sealed at the door."}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ddsworker_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.calls, m.messages, m.events, build, liveRequests{db},
+	m.registry.MustRegister(m.calls, m.messages, m.events, m.clear, build, liveRequests{db},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -144,6 +147,17 @@ func (s measuredIntake) Reject(ctx context.Context, batch []provision.Rejection)
 		s.m.messages.WithLabelValues("rejected").Add(float64(len(batch)))
 	}
 	return err
+}
+
+// measuredSealer counts what the intake seals.
+type measuredSealer struct {
+	provision.Sealer
+	m *metrics
+}
+
+func (s measuredSealer) Seal(password provision.Secret, context string) ([]byte, error) {
+	s.m.clear.Inc()
+	return s.Sealer.Seal(password, context)
 }
 
 type measuredEvents struct {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +28,10 @@ type HTTP struct {
 	CallTimeout      time.Duration // of everything, the token aside; default 10 s
 	Concurrency      int           // calls at a time, for which connections are kept; default 64
 	AllowPlainHTTP   bool          // http to hosts that are not loopback (DDS_ALLOW_HTTP)
+
+	// Roots are the authorities that may sign the cloud's certificates
+	// (DDS_CA_FILE); nil: those of the system.
+	Roots *x509.CertPool
 }
 
 func (h HTTP) withDefaults() HTTP {
@@ -52,6 +58,7 @@ func newSender(h HTTP) *sender {
 	transport := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: h.DialTimeout}).DialContext,
+		TLSClientConfig:        &tls.Config{RootCAs: h.Roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    h.HandshakeTimeout,
 		ResponseHeaderTimeout:  h.HeaderTimeout,
 		MaxResponseHeaderBytes: 256 << 10, // tokens of up to 100 kB are documented
@@ -178,6 +185,9 @@ func explain(ctx context.Context, err error) (words string, cause error) {
 		if ended := context.Cause(ctx); ended != nil {
 			return ended.Error(), ended
 		}
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return err.Error() + "; DDS_CA_FILE names the authority of a private cloud", nil
 	}
 	if n, ok := errors.AsType[*net.OpError](err); ok {
 		return err.Error(), n

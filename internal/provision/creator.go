@@ -102,16 +102,9 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, e
 	if ctx.Err() != nil {
 		return Created{}, &CloudError{Op: "create instance", Class: ClassNotSent, Message: "the worker stopped before the call", Err: errStopping}
 	}
-	var password Secret
-	if claim.SealedPassword != nil {
-		var err error
-		if password, err = c.Sealer.Open(claim.SealedPassword, claim.RequestID); err != nil {
-			class := ClassNotSent // another worker may hold the key
-			if errors.Is(err, ErrSealBroken) {
-				class = ClassInvalid
-			}
-			return Created{}, &CloudError{Op: "open the sealed password", Class: class, Message: err.Error(), Err: err}
-		}
+	password, err := c.open(claim)
+	if err != nil {
+		return Created{}, err
 	}
 	var tags []Tag
 	if c.Dialect.TakesTags() {
@@ -124,6 +117,27 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, e
 	created, err := c.Cloud.CreateInstance(call, claim.ProjectID, body)
 	c.Health.reportCloud(err)
 	return created, err
+}
+
+// open opens the password right before the call. One that was sealed by its
+// publisher is seen here for the first time.
+func (c *Creator) open(claim CreateClaim) (Secret, error) {
+	if claim.SealedPassword == nil {
+		return Secret{}, nil
+	}
+	password, err := c.Sealer.Open(claim.SealedPassword, claim.RequestID)
+	if err == nil {
+		err = c.Dialect.checkPassword(password)
+		if err == nil {
+			return password, nil
+		}
+		return Secret{}, &CloudError{Op: "check the sealed password", Class: ClassInvalid, Message: err.Error(), Err: err}
+	}
+	class := ClassNotSent // another worker may hold the key
+	if errors.Is(err, ErrSealBroken) {
+		class = ClassInvalid
+	}
+	return Secret{}, &CloudError{Op: "open the sealed password", Class: class, Message: err.Error(), Err: err}
 }
 
 // record writes a batch of outcomes, whatever it takes.

@@ -18,6 +18,8 @@ type Intake struct {
 	Sealer Sealer
 	Rules  Rules
 	Served Served
+	// RequireSealed refuses passwords that come in the clear.
+	RequireSealed bool
 	// Standardize turns JSON with comments into JSON. It is asked only about a
 	// body that is not JSON.
 	Standardize func([]byte) ([]byte, error)
@@ -94,13 +96,30 @@ func (in *Intake) read(m Message) *incoming {
 		Traceparent: m.Traceparent, ReceivedAt: m.ReceivedAt, Sequence: m.Sequence,
 		WaitingFor: in.Served.unserved(projectID, spec.Region),
 	}
-	if spec.Password.IsZero() {
-		return i
-	}
-	if i.request.SealedPassword, err = in.Sealer.Seal(spec.Password, m.ID); err != nil {
-		i.refuse(CodeUnstorable, projectID, Violations{{Path: "password", Given: "[redacted]", Allowed: "one that can be sealed: " + err.Error()}})
+	if problem := in.seal(i, spec); problem != nil {
+		i.refuse(CodeRules, projectID, Violations{*problem})
 	}
 	return i
+}
+
+// seal gives the request its sealed password, and tells what is wrong with it.
+func (in *Intake) seal(i *incoming, spec Spec) *Violation {
+	var err error
+	switch {
+	case spec.Sealed != "":
+		if i.request.SealedPassword, err = in.Sealer.Keep(spec.Sealed); err != nil {
+			return &Violation{Path: "sealed_password", Given: redacted, Allowed: err.Error()}
+		}
+	case spec.Password.IsZero():
+	case in.RequireSealed:
+		return &Violation{Path: "password", Given: redacted,
+			Allowed: "nothing in the clear: publish with enqueue, which seals by itself, or put what 'age --armor' makes into sealed_password"}
+	default:
+		if i.request.SealedPassword, err = in.Sealer.Seal(spec.Password, i.msg.ID); err != nil {
+			return &Violation{Path: "password", Given: redacted, Allowed: "one that can be sealed: " + err.Error()}
+		}
+	}
+	return nil
 }
 
 // projectIDs become a part of the cloud's URLs, so nothing else may pass.

@@ -188,10 +188,16 @@ const (
 
 // ---- secrets ----
 
-// Sealer seals a password for the database. What it sealed opens only with the
-// same context.
+// Sealer keeps passwords sealed in the database.
 type Sealer interface {
+	// Seal seals a password that came in the clear. It opens only with the same
+	// context.
 	Seal(password Secret, context string) ([]byte, error)
+	// Keep takes what a publisher sealed as it came, and does not open it. Its
+	// error says what is allowed.
+	Keep(sealed string) ([]byte, error)
+	// Open opens both. What can never be opened is ErrSealBroken; any other error
+	// means that another worker may hold the key.
 	Open(sealed []byte, context string) (Secret, error)
 }
 

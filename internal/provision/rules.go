@@ -44,6 +44,8 @@ var bodyFields = []field{
 	{"security_group_id", required, uuidRule},
 	{"port", offered(func(o *offer) bool { return !o.port.empty() }), portRule},
 	{"password", passwordPresence, passwordRule},
+	// Ours, not the cloud's: a password that its publisher sealed for the workers.
+	{"sealed_password", sealedPresence, sealedRule},
 	{"disk_encryption_id", communityOnly, uuidRule},
 	{"mode", required, modeRule},
 	{"configurations", offered(func(o *offer) bool { return o.configurations }), configurationsRule},
@@ -103,6 +105,8 @@ type checker struct {
 	version   string // of the datastore
 	mode      string
 	dedicated bool     // asks for resources of a dedicated cloud
+	clear     bool     // has a password in the clear
+	sealed    bool     // has a sealed one
 	node      nodeType // of the flavor item being checked
 	charge    charge   // of charge_info
 }
@@ -113,11 +117,15 @@ func (c *checker) body(root *node) {
 	c.version, _ = root.get("datastore").get("version").text()
 	c.mode, _ = root.get("mode").text()
 	c.dedicated = root.get("dss_pool_id") != nil || root.get("server_group_policies") != nil
+	c.clear, c.sealed = root.get("password") != nil, root.get("sealed_password") != nil
 	if root.kind != objectNode {
 		// A bare value may well be a password.
 		c.opaque = true
 	}
 	object(bodyFields)(c, root)
+	if c.clear {
+		c.repeated(root, secretsOf(root))
+	}
 }
 
 // object checks that a value is an object with these fields.

@@ -7,7 +7,17 @@ import (
 
 func portRule(c *checker, n *node) { numberIn(c.offer.port, "")(c, n) }
 
-func passwordPresence(c *checker) (must bool, mustNot string) { return c.offer.passwordMust, "" }
+// passwordPresence: one that is sealed will do.
+func passwordPresence(c *checker) (must bool, mustNot string) {
+	return c.offer.passwordMust && !c.sealed, ""
+}
+
+func sealedPresence(c *checker) (must bool, mustNot string) {
+	if c.sealed && c.clear {
+		return false, "nothing beside password: give one of the two"
+	}
+	return false, ""
+}
 
 const (
 	minPassword = 8 // characters
@@ -16,8 +26,53 @@ const (
 
 func passwordRule(c *checker, n *node) {
 	if text, ok := n.text(); !ok || !isPassword(text, c.offer.password) {
-		c.refuse(n, fmt.Sprintf("%d–%d characters, at least one upper-case and one lower-case letter, one digit and one of %s, and no others",
-			minPassword, maxPassword, c.offer.password))
+		c.refuse(n, allowedPassword(c.offer))
+	}
+}
+
+func allowedPassword(o *offer) string {
+	return fmt.Sprintf("%d–%d characters, at least one upper-case and one lower-case letter, one digit and one of %s, and no others",
+		minPassword, maxPassword, o.password)
+}
+
+// sealedRule knows only that it is a text: how it is sealed is the Sealer's
+// business, and what it holds is checked once it is opened.
+func sealedRule(c *checker, n *node) {
+	if text, ok := n.text(); !ok || text == "" {
+		c.refuse(n, "a password that is sealed for the workers, as text")
+	}
+}
+
+// checkPassword checks a password that was opened.
+func (d Dialect) checkPassword(p Secret) error {
+	if o := d.offer(); !isPassword(p.Reveal(), o.password) {
+		return fmt.Errorf("the sealed password breaks a rule: given %s; allowed: %s", redacted, allowedPassword(o))
+	}
+	return nil
+}
+
+// repeated refuses whatever repeats the password: the password alone is sealed
+// before a body is stored.
+func (c *checker) repeated(n *node, known secrets) {
+	if n.kind == stringNode && known.in(n.value) {
+		c.refuse(n, "nothing that repeats the password")
+	}
+	for i := range n.members {
+		m := &n.members[i]
+		if isSecretName(m.key) {
+			continue // the password itself, or refused for its name
+		}
+		c.enter(m.key)
+		if known.in(m.key) {
+			c.refuse(&m.value, "a name that does not repeat the password")
+		}
+		c.repeated(&m.value, known)
+		c.leave()
+	}
+	for i := range n.items {
+		c.enterItem(i)
+		c.repeated(&n.items[i], known)
+		c.leave()
 	}
 }
 

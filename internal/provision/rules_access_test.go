@@ -46,6 +46,40 @@ func TestPasswordRule(t *testing.T) {
 	}
 }
 
+func TestSealedPasswordRule(t *testing.T) {
+	sealed := `sealed_password="-----BEGIN AGE ENCRYPTED FILE-----"`
+	for _, dialect := range []Dialect{DialectUnion, DialectHuawei, DialectFlexibleEngine, DialectHuawei2020} {
+		checkRules(t, []ruleCase{
+			{dialect, "single", []string{"password=", sealed}, ""},
+			{dialect, "single", []string{sealed}, "sealed_password"},
+			{dialect, "single", []string{"password=", `sealed_password=""`}, "sealed_password"},
+			{dialect, "single", []string{"password=", `sealed_password=7`}, "sealed_password"},
+			{dialect, "single", []string{"password=", `sealed_password=null`}, "sealed_password"},
+		})
+	}
+}
+
+// A body that repeats its password elsewhere would keep that copy unsealed.
+func TestThePasswordStandsInOnePlaceAlone(t *testing.T) {
+	own := `password="C4nary~Pass-word"`
+	for what, repeated := range map[string]string{
+		"a tag":             `tags=[{"key":"owner","value":"is C4nary~Pass-word"}]`,
+		"in base64":         `tags=[{"key":"owner","value":"QzRuYXJ5flBhc3Mtd29yZA"}]`,
+		"an unknown field":  `note={"deep":["C4nary~Pass-word"]}`,
+		"an unknown name":   `note={"C4nary~Pass-word":1}`,
+		"in other letters":  `note="c4NARY~pASS-WORD"`,
+		"a document inside": `note="{\"x\":\"C4nary~Pass-word\"}"`,
+	} {
+		_, err := Rules{AcceptUnknownFields: true}.Parse(edited(t, "single", own, repeated))
+		if err == nil || !strings.Contains(err.Error(), "password") || !strings.Contains(err.Error(), "repeat") || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := (Rules{AcceptUnknownFields: true}).Parse(edited(t, "single", own, `note="nothing"`)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSSLRule(t *testing.T) {
 	checkRules(t, []ruleCase{
 		{example: "single", edits: []string{`ssl_option="0"`}},

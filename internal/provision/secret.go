@@ -50,6 +50,12 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText makes JSON and other text encodings print "[redacted]".
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
+// UnmarshalText reads the value itself, so that a setting can be a Secret.
+func (s *Secret) UnmarshalText(text []byte) error {
+	*s = NewSecret(string(text))
+	return nil
+}
+
 // RedactBody returns body without its secrets, for showing and keeping a body
 // that was refused. "[redacted]" stands for the value of every field that is
 // named like a password or token, at any depth, for whatever repeats such a

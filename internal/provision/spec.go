@@ -12,9 +12,10 @@ type Spec struct {
 	Mode      string // Sharding, ReplicaSet or Single
 	Datastore Datastore
 	Prepaid   bool   // ordered by month or year; cannot be deleted through the API
-	Password  Secret // the administrator's; zero if the body had none
+	Password  Secret // the administrator's; zero if the body had none in the clear
+	Sealed    string // the administrator's password as its publisher sealed it; empty if none was
 
-	// JSON is the body without the password in canonical form: keys sorted, no
+	// JSON is the body without the two in canonical form: keys sorted, no
 	// white space, numbers as written, unknown fields kept.
 	JSON []byte
 }
@@ -65,13 +66,15 @@ func newSpec(root *node) Spec {
 		},
 		Prepaid:  text(root.get("charge_info").get("charge_mode")) == prePaid,
 		Password: NewSecret(text(root.get("password"))),
+		Sealed:   text(root.get("sealed_password")),
 	}
 	root.remove("password")
+	root.remove("sealed_password")
 	spec.JSON = root.append(nil)
 	return spec
 }
 
-// Fingerprint is the SHA-256 of the project and the body without its password:
+// Fingerprint is the SHA-256 of the project and the body without any password:
 // two deliveries of one request id with different fingerprints are two requests.
 func (s Spec) Fingerprint(projectID string) [32]byte {
 	text := make([]byte, 0, len(projectID)+1+len(s.JSON))

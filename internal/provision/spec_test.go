@@ -178,6 +178,7 @@ func TestFingerprint(t *testing.T) {
 		"order and white space":  edited(t, "cluster"),
 		"another password":       edited(t, "cluster", `password="Other-Pass1"`),
 		"no password":            edited(t, "cluster", `password=`),
+		"a sealed password":      edited(t, "cluster", `password=`, `sealed_password="x"`),
 		"another spelling of id": bytes.Replace(example(t, "cluster"), []byte("test-cluster"), []byte(`test\u002dcluster`), 1),
 	} {
 		if print("p1", body) != of {

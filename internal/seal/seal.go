@@ -1,6 +1,7 @@
-// Package seal seals passwords and tokens for the database. What it sealed names
-// its scheme and its key, and opens only with the same context, so a sealed value
-// copied to another row is worthless.
+// Package seal seals passwords and tokens for the database, and opens what
+// publishers sealed with age. A sealed value names its scheme. What the fleet
+// sealed names its key too and opens only with the same context, so that it is
+// worthless when copied to another row.
 package seal
 
 import (
@@ -34,12 +35,17 @@ const (
 	useTokens    = "ddsworker sealed token"
 )
 
+// The schemes of sealed values, their first byte.
+const (
+	// schemeAESGCM is AES-256-GCM with a random nonce under a key derived with
+	// HKDF from an age identity: scheme, key id, nonce, ciphertext.
+	schemeAESGCM = 1
+	// schemeAge is a file of age, as a publisher sealed it: scheme, file.
+	schemeAge = 2
+)
+
 // keyID tells keys apart without telling what they are.
 type keyID [8]byte
-
-// schemeAESGCM is AES-256-GCM with a random nonce under a key derived with HKDF
-// from an age identity: scheme, key id, nonce, ciphertext.
-const schemeAESGCM = 1
 
 const headerSize = 1 + len(keyID{})
 
@@ -111,9 +117,16 @@ func (b *Box) Seal(secret provision.Secret, context string) ([]byte, error) {
 
 // Open implements provision.Sealer.
 func (b *Box) Open(sealed []byte, context string) (provision.Secret, error) {
-	if len(sealed) < headerSize || sealed[0] != schemeAESGCM {
-		return provision.Secret{}, fmt.Errorf("%w: it is sealed in a way that this worker does not know", provision.ErrSealBroken)
+	switch {
+	case len(sealed) > 0 && sealed[0] == schemeAge:
+		return b.openAge(sealed[1:])
+	case len(sealed) >= headerSize && sealed[0] == schemeAESGCM:
+		return b.openAESGCM(sealed, context)
 	}
+	return provision.Secret{}, fmt.Errorf("%w: it is sealed in a way that this worker does not know", provision.ErrSealBroken)
+}
+
+func (b *Box) openAESGCM(sealed []byte, context string) (provision.Secret, error) {
 	id := keyID(sealed[1:headerSize])
 	aead := b.keys[id]
 	if aead == nil {

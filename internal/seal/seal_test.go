@@ -31,7 +31,7 @@ func box(t *testing.T, identities ...string) *Box {
 // TestEachUseHasItsKeys: what was sealed for one use does not open for another,
 // in another context, or under another identity; rotation opens what is old.
 func TestEachUseHasItsKeys(t *testing.T) {
-	const canary, context = "Canary-7#xQ", "request 1"
+	const context = "request 1"
 	old, fresh := identity(t), identity(t)
 	passwords := box(t, old)
 	tokens, err := passwords.Tokens()

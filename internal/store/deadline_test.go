@@ -76,7 +76,7 @@ func TestNoCallWaitsForEverOnASilentConnection(t *testing.T) {
 	}
 	f := newFreezer(t, u.Host)
 	u.Host = f.address
-	s, err := store.Open(t.Context(), store.Config{URL: u.String(), CallTimeout: 500 * time.Millisecond})
+	s, err := store.Open(t.Context(), store.Config{URL: provision.NewSecret(u.String()), CallTimeout: 500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"testing"
 	"time"
@@ -16,8 +17,10 @@ import (
 )
 
 var env = envtest.Env{Migrate: func(ctx context.Context, url string) error {
-	_, err := store.Migrate(ctx, url, migrations.Files)
-	return err
+	if _, err := store.Migrate(ctx, url, migrations.Files); err != nil {
+		return err
+	}
+	return runFiles(ctx, url, "../../deploy/roles.sql", "../../deploy/grants.sql")
 }}
 
 func TestMain(m *testing.M) { os.Exit(env.Main(m)) }
@@ -29,7 +32,41 @@ const (
 
 var served = provision.Served{Region: region, Projects: []string{project}}
 
-// db is a Store on a database of its own, and a plain connection beside it.
+// runFiles runs files of SQL as the superuser.
+func runFiles(ctx context.Context, url string, files ...string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if _, err := conn.Exec(ctx, string(text)); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// asWorker is the address with the rights of a worker, so that the tests show
+// that those suffice for all that the Store does.
+func asWorker(t *testing.T, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("role", "ddsworker_worker")
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// db is a Store with the rights of a worker on a database of its own, and the
+// superuser's plain connection beside it.
 type db struct {
 	*store.Store
 	t   *testing.T
@@ -40,7 +77,7 @@ type db struct {
 func open(t *testing.T) *db {
 	t.Helper()
 	url := env.Postgres(t)
-	s, err := store.Open(t.Context(), store.Config{URL: url})
+	s, err := store.Open(t.Context(), store.Config{URL: provision.NewSecret(url)})
 	if err != nil {
 		t.Fatal(err)
 	}

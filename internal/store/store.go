@@ -31,8 +31,8 @@ type Store struct {
 
 // Config says how to reach the database.
 type Config struct {
-	URL      string // a connection string or URL, as libpq reads it
-	MaxConns int    // of this process; 0: 10
+	URL      provision.Secret // a connection string or URL, as libpq reads it
+	MaxConns int              // of this process; 0: 10
 
 	// CallTimeout is how long a call waits for the database; 0: 35 s, which is a
 	// little more than a statement may take there.
@@ -52,7 +52,7 @@ var errURL = errors.New("DATABASE_URL cannot be read: it wants the form postgres
 // Open returns a Store. It connects when it is first used, so an absent database
 // is no error here; a connection string that cannot be read is.
 func Open(ctx context.Context, c Config) (*Store, error) {
-	cfg, err := pgxpool.ParseConfig(c.URL)
+	cfg, err := pgxpool.ParseConfig(c.URL.Reveal())
 	if err != nil {
 		return nil, errURL
 	}

@@ -72,7 +72,7 @@ func newTokenFleet(t *testing.T, cfg ddsfake.Config) *tokenFleet {
 // process starts one process.
 func (f *tokenFleet) process(password string) *tokencache.Cache {
 	f.t.Helper()
-	s, err := store.Open(f.t.Context(), store.Config{URL: f.sql.Config().ConnString(), MaxConns: 1})
+	s, err := store.Open(f.t.Context(), store.Config{URL: provision.NewSecret(f.sql.Config().ConnString()), MaxConns: 1})
 	f.must(err)
 	f.t.Cleanup(s.Close)
 	secret := provision.NewSecret(password)
