@@ -88,7 +88,7 @@ func TestSettingsAreToldAllAtOnce(t *testing.T) {
 		t.Errorf("exit code %d, want 2", code)
 	}
 	for _, want := range []string{"DATABASE_URL", "OS_AUTH_URL", "OS_USERNAME", "OS_PASSWORD", "OS_DOMAIN_NAME", "OS_PROJECT_ID", "OS_REGION_NAME",
-		`POLL_INTERVAL: given "soon"`, `CREATE_CONCURRENCY: given "0"`, "LOG_FORMAT", `DDS_ENDPOINT: given "nowhere"`, "SETUP", "klingon", "RETRY_MIN"} {
+		`POLL_INTERVAL: given "soon"`, `CREATE_CONCURRENCY: given "0"`, "LOG_FORMAT", `DDS_ENDPOINT: what is given is no URL`, "SETUP", "klingon", "RETRY_MIN"} {
 		if !strings.Contains(output, want) {
 			t.Errorf("the message lacks %q:\n%s", want, output)
 		}

@@ -158,8 +158,11 @@ func passwordIn(body []byte) string {
 // keeps the code and words of IAM.
 func noToken(o op, err error) *provision.CloudError {
 	e := &provision.CloudError{Op: string(o), Class: provision.ClassNotSent, Err: err}
+	if pause, ok := errors.AsType[*tokencache.NotYet](err); ok {
+		e.RetryAfter = pause.Wait
+	}
 	if login, ok := errors.AsType[*provision.CloudError](err); ok {
-		e.Code, e.RequestID, e.RetryAfter = login.Code, login.RequestID, login.RetryAfter
+		e.Code, e.RequestID, e.RetryAfter = login.Code, login.RequestID, max(e.RetryAfter, login.RetryAfter)
 		e.Message = "no token, the login failed: " + login.Message
 		return e
 	}

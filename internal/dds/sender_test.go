@@ -3,6 +3,7 @@ package dds
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log"
@@ -81,16 +82,26 @@ func TestUnknownHostIsNotSent(t *testing.T) {
 	fails(t, calls(c)[opCreate](t.Context()), provision.ClassNotSent)
 }
 
+// A private cloud's certificate is trusted if its authority is named; a call is
+// not sent to anybody else.
 func TestUntrustedCertificateIsNotSent(t *testing.T) {
 	var seen atomic.Int64
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Add(1) }))
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.Add(1)
+		says(202, nil, createdAnswer)(w, r)
+	}))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	defer s.Close()
 	c, _ := client(t, s.URL, HTTP{})
-	fails(t, calls(c)[opCreate](t.Context()), provision.ClassNotSent)
-	if seen.Load() != 0 {
-		t.Error("the server was called")
+	if e := fails(t, calls(c)[opCreate](t.Context()), provision.ClassNotSent); seen.Load() != 0 || !strings.Contains(e.Message, "DDS_CA_FILE") {
+		t.Errorf("%d calls, %v", seen.Load(), e)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	c, _ = client(t, s.URL, HTTP{Roots: roots})
+	if err := calls(c)[opCreate](t.Context()); err != nil {
+		t.Errorf("with its authority: %v", err)
 	}
 }
 
@@ -299,6 +310,10 @@ func TestNoTokenIsNotSent(t *testing.T) {
 	}
 	k.err = context.DeadlineExceeded
 	fails(t, calls(c)[opCreate](t.Context()), provision.ClassNotSent)
+	k.err = &tokencache.NotYet{Wait: time.Minute, Err: errors.New("the token is too new")}
+	if e := fails(t, calls(c)[opCreate](t.Context()), provision.ClassNotSent); e.RetryAfter != time.Minute {
+		t.Errorf("it is asked again after %v, want 1m", e.RetryAfter)
+	}
 }
 
 func TestNoPathIsMadeOfOddIDs(t *testing.T) {

@@ -41,7 +41,8 @@ func For(recipient string, password provision.Secret) (string, error) {
 func ParseRecipient(text string) (*age.X25519Recipient, error) {
 	r, err := age.ParseX25519Recipient(text)
 	if err != nil {
-		return nil, fmt.Errorf("%.100q is no recipient of age: age1 and 58 letters and digits are wanted, as 'worker keygen' prints them", text)
+		// It is not shown: people take the identity itself for it.
+		return nil, errors.New("that is no recipient of age: age1 and 58 letters and digits are wanted, as 'worker keygen' prints them")
 	}
 	return r, nil
 }

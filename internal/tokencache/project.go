@@ -27,6 +27,18 @@ type project struct {
 	retryAt time.Time // when there may be another flight
 }
 
+// NotYet is why there is no token, and how long there will surely be none.
+type NotYet struct {
+	Wait time.Duration
+	Err  error
+}
+
+// Error tells the reason.
+func (e *NotYet) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *NotYet) Unwrap() error { return e.Err }
+
 // flight gets a token, of the fleet or of IAM; token and err are set when done
 // is closed.
 type flight struct {
@@ -56,10 +68,11 @@ func (c *Cache) join(projectID string) (*flight, error) {
 	case p.flight != nil:
 		return p.flight, nil
 	case p.held && now.Before(p.matures):
-		return nil, fmt.Errorf("the cloud refused the token, which is too new to be stale; another one is asked for in %s",
-			p.matures.Sub(now).Round(time.Second))
+		wait := p.matures.Sub(now)
+		return nil, &NotYet{wait, fmt.Errorf("the cloud refused the token, which is too new to be stale; another one is asked for in %s",
+			wait.Round(time.Second))}
 	case now.Before(p.retryAt):
-		return nil, p.failure
+		return nil, &NotYet{p.retryAt.Sub(now), p.failure}
 	}
 	c.start(p)
 	return p.flight, nil
