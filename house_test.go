@@ -32,7 +32,7 @@ func mayImport() map[string][]string {
 		"internal/app": {"internal/provision", "internal/tokencache", "migrations", "internal/queue", "internal/seal",
 			"internal/dds", "internal/store"},
 		"cmd/worker":    {"internal/app", "internal/provision", "internal/queue"},
-		"cmd/enqueue":   {"internal/app", "internal/provision", "internal/queue"},
+		"cmd/enqueue":   {"internal/app", "internal/provision", "internal/queue", "internal/seal"},
 		"cmd/dev":       everything,
 		"cmd/fakecloud": everything,
 	}

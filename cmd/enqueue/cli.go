@@ -34,7 +34,8 @@ Exit codes:
     1    with --wait: a request failed, was rejected or was cancelled; or
          standard output could not be written
     2    bad input; nothing was published
-    3    NATS could not be reached or did not take every request
+    3    NATS could not be reached, names no recipient to seal passwords for,
+         or did not take every request
     4    with --wait: time is up and a request has not ended
     130  interrupted; what was published goes on
 
@@ -44,12 +45,6 @@ type cli struct {
 	Create  createCommand  `cmd:"" help:"Publish requests from files or standard input."`
 	Wait    waitCommand    `cmd:"" help:"Wait for requests that were published earlier."`
 	Version versionCommand `cmd:"" help:"Print the version."`
-}
-
-// natsFlags say where NATS is.
-type natsFlags struct {
-	URL   string `name:"nats-url" env:"NATS_URL" default:"nats://127.0.0.1:4222" help:"Address of NATS; several with commas between."`
-	Creds string `name:"creds" env:"NATS_CREDS" placeholder:"FILE" help:"Credentials file for NATS."`
 }
 
 // outputFlags say how results are printed.
@@ -121,7 +116,7 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // connect connects to NATS; what happens to the connection is told on screen.
-func connect(ctx context.Context, flags natsFlags, s *screen) (*queue.Conn, error) {
+func connect(ctx context.Context, server queue.Server, s *screen) (*queue.Conn, error) {
 	log := slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{
 		Level: slog.LevelWarn,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
@@ -132,7 +127,7 @@ func connect(ctx context.Context, flags natsFlags, s *screen) (*queue.Conn, erro
 		},
 	}))
 	return queue.Connect(ctx, queue.Config{
-		URL: flags.URL, Creds: flags.Creds, Name: "enqueue",
+		Server: server, Name: "enqueue",
 		ConnectTimeout: 5 * time.Second, DrainTimeout: 5 * time.Second, Log: log,
 	})
 }

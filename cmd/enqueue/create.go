@@ -16,6 +16,7 @@ type createCommand struct {
 
 	ID                  []string `name:"id" sep:"none" placeholder:"ID" help:"Id of the request; give it once for each request, in their order. Without it each gets a new UUIDv7. The same id with the same body is the same request, so repeating is safe."`
 	PasswordFile        string   `env:"DDS_PASSWORD_FILE" placeholder:"FILE" help:"File with the password for bodies that have none. Or put the password itself into the variable DDS_PASSWORD; the file goes before it."`
+	Recipient           string   `env:"DDS_RECIPIENT" placeholder:"AGE1…" help:"Recipient of age that passwords are sealed for, as 'worker keygen' prints it; without it the one that the stream of requests publishes."`
 	Project             string   `env:"DDS_PROJECT_ID" placeholder:"ID" help:"Cloud project of the instances; without it the workers' own."`
 	RequestedBy         string   `env:"DDS_REQUESTED_BY" placeholder:"WHO" help:"Who asks, for the records; default: user@host."`
 	Traceparent         string   `env:"TRACEPARENT" placeholder:"CONTEXT" help:"W3C trace context that the request belongs to."`
@@ -26,12 +27,14 @@ type createCommand struct {
 	Wait   bool `short:"w" env:"ENQUEUE_WAIT" help:"Wait until every request has ended."`
 
 	outputFlags
-	natsFlags
+	queue.Server
 }
 
 // Help is shown by enqueue create --help.
 func (createCommand) Help() string {
 	return `A request is the body of the cloud's create call. A file may hold one or many: as JSON (comments and trailing commas are allowed; one after the other, line by line, or in a list) or as YAML (in documents divided by ---, or in a list). All are checked before the first is published.
+
+Passwords are sealed before they are published, for the workers alone to open. A body that was sealed elsewhere has sealed_password, an armored file of age, in place of password, and goes as it is.
 
 Examples:
 
@@ -48,7 +51,7 @@ Standard output has one line for each stored request, so that this works:
 
 // Run checks, publishes and, if asked to, waits.
 func (c *createCommand) Run(ctx context.Context, p *program) error {
-	requests, err := c.requests(p)
+	preparation, requests, err := c.prepare(p)
 	if err != nil {
 		return err
 	}
@@ -59,12 +62,15 @@ func (c *createCommand) Run(ctx context.Context, p *program) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	screen := &screen{out: p.stderr}
-	conn, err := connect(ctx, c.natsFlags, screen)
+	conn, err := connect(ctx, c.Server, screen)
 	if err != nil {
 		return connectError(ctx, err, "nothing was published")
 	}
 	defer conn.Close() // every receipt is here already
 
+	if err := preparation.seal(ctx, conn.JetStream(), screen, requests); err != nil {
+		return err
+	}
 	receipts := publishAll(ctx, queue.NewPublisher(conn.JetStream(), 0), requests, func(r request, receipt receipt) {
 		out.published(r, receipt, c.Wait)
 		if receipt.err == nil {
@@ -86,25 +92,25 @@ func (c *createCommand) Run(ctx context.Context, p *program) error {
 	return w.wait(ctx, all)
 }
 
-// requests reads and checks all there are.
-func (c *createCommand) requests(p *program) ([]request, error) {
+// prepare reads and checks all requests there are.
+func (c *createCommand) prepare(p *program) (*preparation, []request, error) {
 	files := slices.Concat(c.File, c.Files)
 	if len(files) == 0 {
-		return nil, exit(exitInput, "no file: name one with -f FILE, or - for standard input; see: enqueue create --help")
+		return nil, nil, exit(exitInput, "no file: name one with -f FILE, or - for standard input; see: enqueue create --help")
 	}
 	if c.Wait && c.Timeout <= 0 {
-		return nil, exit(exitInput, "--timeout %v: it must be longer than nothing", c.Timeout)
+		return nil, nil, exit(exitInput, "--timeout %v: it must be longer than nothing", c.Timeout)
 	}
 	preparation, err := c.preparation(p)
 	documents, readErr := readFiles(p.stdin, files)
 	if err := errors.Join(err, readErr); err != nil {
-		return nil, exit(exitInput, "%v", err)
+		return nil, nil, exit(exitInput, "%v", err)
 	}
 	requests, err := preparation.prepare(documents)
 	if err != nil {
-		return nil, exit(exitInput, "%v\nnothing was published", err)
+		return nil, nil, exit(exitInput, "%v\nnothing was published", err)
 	}
-	return requests, nil
+	return preparation, requests, nil
 }
 
 func dryRun(p *program, out *output, requests []request) error {

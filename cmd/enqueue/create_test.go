@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"ddsworker/internal/provision"
 	"ddsworker/internal/queue"
 )
 
@@ -60,9 +58,8 @@ func TestCreatePublishesTheBody(t *testing.T) {
 			t.Errorf("header %s is %q, want %q", header, got, want)
 		}
 	}
-	spec, err := provision.Rules{}.Parse(all[0].Data)
-	if err != nil || spec.Name != "test-one" || spec.Password.Reveal() != canary {
-		t.Errorf("stored body: %v, name %q", err, spec.Name)
+	if spec := fleet.takeIn(t, all[0]); spec.Name != "test-one" || spec.Password.Reveal() != canary {
+		t.Errorf("stored body: name %q, or another password", spec.Name)
 	}
 }
 
@@ -145,9 +142,8 @@ func TestPasswordFromElsewhere(t *testing.T) {
 		t.Fatalf("%d messages are stored, want 2", len(all))
 	}
 	for _, m := range all {
-		var body struct{ Password string }
-		if err := json.Unmarshal(m.Data, &body); err != nil || body.Password != canary {
-			t.Errorf("another password was published: %v", err)
+		if fleet.takeIn(t, m).Password.Reveal() != canary {
+			t.Error("another password was published")
 		}
 	}
 }
@@ -202,8 +198,8 @@ func TestHelpAndVersion(t *testing.T) {
 		}
 	}
 	help := enqueue(t, "", "create", "--help").stdout
-	for _, name := range []string{"DDS_PASSWORD", "$DDS_PASSWORD_FILE", "$DDS_PROJECT_ID", "$DDS_REQUESTED_BY", "$TRACEPARENT",
-		"$DDS_DIALECT", "$ACCEPT_UNKNOWN_FIELDS", "$ENQUEUE_WAIT", "$ENQUEUE_OUTPUT", "$ENQUEUE_TIMEOUT", "$NATS_URL", "$NATS_CREDS", "Examples:"} {
+	for _, name := range []string{"DDS_PASSWORD", "$DDS_PASSWORD_FILE", "$DDS_RECIPIENT", "AGE1…", "$DDS_PROJECT_ID", "$DDS_REQUESTED_BY", "$TRACEPARENT",
+		"$DDS_DIALECT", "$ACCEPT_UNKNOWN_FIELDS", "$ENQUEUE_WAIT", "$ENQUEUE_OUTPUT", "$ENQUEUE_TIMEOUT", "$NATS_URL", "$NATS_CREDS", "$NATS_NKEY", "$NATS_CA", "$NATS_CERT", "$NATS_KEY", "$NATS_INBOX_PREFIX", "Examples:"} {
 		if !strings.Contains(help, name) {
 			t.Errorf("the help does not name %s", name)
 		}
@@ -224,13 +220,13 @@ func TestNATSThatIsNotThere(t *testing.T) {
 	c.expect(t, 3, address, "NATS_URL", "nothing was published")
 	c = enqueue(t, "", "wait", "one", "--nats-url", "nats://me:"+canary+"#@"+address)
 	c.expect(t, 3, "NATS_URL")
-	c = enqueue(t, "", "wait", "one", "--creds", "none.creds")
+	c = enqueue(t, "", "wait", "one", "--nats-creds", "none.creds")
 	c.expect(t, 3, "none.creds", "NATS_CREDS")
 }
 
 func TestStreamThatIsMissing(t *testing.T) {
 	startBareNATS(t)
-	c := enqueue(t, single("test-one", canary), "create", "-f", "-", "--id", "it's 1")
+	c := enqueue(t, single("test-one", canary), "create", "-f", "-", "--id", "it's 1", "--recipient", fleet.Recipients()[0])
 	c.expect(t, 3, "not stored: no stream takes dds.requests", "worker migrate", `--id 'it'\''s 1'`)
 	if c.stdout != "" {
 		t.Errorf("standard output names an id that is not stored: %s", c.stdout)
@@ -238,7 +234,7 @@ func TestStreamThatIsMissing(t *testing.T) {
 }
 
 func TestSomeAreStoredAndSomeAreNot(t *testing.T) {
-	startNATS(t, queue.Layout{RequestsMaxBytes: 1000}) // room for one
+	startNATS(t, queue.Layout{RequestsMaxBytes: 1500}) // room for one
 	two := single("test-one", canary) + single("test-two", canary)
 	args := []string{"create", "-f", "-", "-o", "json", "--wait", "--id", "one", "--id", "two"}
 	c := enqueue(t, two, args...)

@@ -125,10 +125,6 @@ func (f *follower) isLatest(ctx context.Context, e provision.Event) bool {
 func (f *follower) isQueued(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
-	stream, err := f.js.Stream(ctx, queue.RequestsStream)
-	if err != nil {
-		return false
-	}
-	_, err = stream.GetMsg(ctx, f.sequence)
-	return err == nil
+	waits, err := queue.IsWaiting(ctx, f.js, f.sequence)
+	return err == nil && waits
 }

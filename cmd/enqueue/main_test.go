@@ -21,7 +21,8 @@ var env envtest.Env
 
 func TestMain(m *testing.M) {
 	// What the developer's shell has set must not change the tests.
-	for _, name := range []string{"NATS_URL", "NATS_CREDS", "DDS_PASSWORD", "DDS_PASSWORD_FILE", "DDS_PROJECT_ID",
+	for _, name := range []string{"NATS_URL", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_INBOX_PREFIX",
+		"DDS_PASSWORD", "DDS_PASSWORD_FILE", "DDS_RECIPIENT", "DDS_PROJECT_ID",
 		"DDS_REQUESTED_BY", "TRACEPARENT", "DDS_DIALECT", "ACCEPT_UNKNOWN_FIELDS", "ENQUEUE_WAIT", "ENQUEUE_OUTPUT", "ENQUEUE_TIMEOUT"} {
 		os.Unsetenv(name)
 	}
@@ -120,10 +121,12 @@ func (w *watched) String() string {
 	return w.text.String()
 }
 
-// startNATS returns JetStream with our streams; NATS_URL points there.
+// startNATS returns JetStream with our streams, which publish the recipient of
+// fleet; NATS_URL points there.
 func startNATS(t *testing.T, layout queue.Layout) jetstream.JetStream {
 	t.Helper()
 	js := startBareNATS(t)
+	layout.Recipients = fleet.Recipients()
 	if err := queue.Setup(t.Context(), js, layout); err != nil {
 		t.Fatal(err)
 	}

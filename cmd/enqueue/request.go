@@ -16,11 +16,12 @@ import (
 	"ddsworker/internal/queue"
 )
 
-// request is a document that keeps all rules, ready to be published.
+// request is a document that keeps all rules.
 type request struct {
 	queue.Request
 	document document
 	name     string
+	password provision.Secret // to be sealed into the body, which does not hold it; may be zero
 }
 
 // preparation is what all requests of a call have in common.
@@ -29,6 +30,7 @@ type preparation struct {
 	password       provision.Secret // for bodies that have none
 	passwordSource string           // where it came from, for people
 	ids            []string         // given ones, in the order of the requests; may be empty
+	recipient      string           // given one, to seal passwords for; empty: the one that the stream publishes
 	common         queue.Request    // headers
 }
 
@@ -40,6 +42,7 @@ func (c *createCommand) preparation(p *program) (*preparation, error) {
 		password:       password,
 		passwordSource: source,
 		ids:            c.ID,
+		recipient:      c.Recipient,
 		common:         queue.Request{ProjectID: c.Project, RequestedBy: c.RequestedBy, Traceparent: c.Traceparent},
 	}
 	if prep.common.RequestedBy == "" {
@@ -50,7 +53,7 @@ func (c *createCommand) preparation(p *program) (*preparation, error) {
 		fmt.Fprintln(p.stderr, "TRACEPARENT is no W3C trace context and is left out")
 		prep.common.Traceparent = ""
 	}
-	return prep, errors.Join(dialectErr, passwordErr,
+	return prep, errors.Join(dialectErr, passwordErr, checkRecipient(c.Recipient),
 		checkHeader("--project", prep.common.ProjectID), checkHeader("--requested-by", prep.common.RequestedBy))
 }
 
@@ -84,7 +87,6 @@ func (p *preparation) prepare(documents []document) ([]request, error) {
 	problems := []error{p.checkIDs(len(documents))}
 	var all []request
 	for i, d := range documents {
-		r := request{Request: p.common, document: d}
 		body, err := p.withPassword(d)
 		if err != nil {
 			problems = append(problems, err)
@@ -95,7 +97,14 @@ func (p *preparation) prepare(documents []document) ([]request, error) {
 			problems = append(problems, fmt.Errorf("%v: %w%s", d, err, yamlHint(d, err)))
 			continue
 		}
-		r.Body, r.name = body, spec.Name
+		if err := checkSealed(spec.Sealed); err != nil {
+			problems = append(problems, fmt.Errorf("%v: %w", d, err))
+			continue
+		}
+		r := request{Request: p.common, document: d, name: spec.Name, password: spec.Password}
+		if r.Body = body; !r.password.IsZero() {
+			r.Body = spec.JSON // the body without it
+		}
 		if r.ID, err = p.id(i); err != nil {
 			return nil, err
 		}
@@ -104,24 +113,19 @@ func (p *preparation) prepare(documents []document) ([]request, error) {
 	return all, errors.Join(problems...)
 }
 
-// withPassword returns the body with the password of the call, if there is one.
+// withPassword returns the body with the password of the call, if there is one:
+// in the clear, for the rules.
 func (p *preparation) withPassword(d document) ([]byte, error) {
 	var fields map[string]json.RawMessage
 	if p.password.IsZero() || json.Unmarshal(d.body, &fields) != nil {
 		return d.body, nil
 	}
-	if _, own := fields["password"]; own {
-		return nil, fmt.Errorf("%v: it has a password, and %s gives another: remove one of them", d, p.passwordSource)
+	for _, name := range []string{"password", "sealed_password"} {
+		if _, own := fields[name]; own {
+			return nil, fmt.Errorf("%v: it has a %s, and %s gives another: remove one of them", d, name, p.passwordSource)
+		}
 	}
-	quoted, err := json.Marshal(p.password.Reveal())
-	if err != nil {
-		return nil, fmt.Errorf("%v: the password from %s cannot be written as JSON", d, p.passwordSource)
-	}
-	body := append([]byte(`{"password":`), quoted...)
-	if len(fields) > 0 {
-		body = append(body, ',')
-	}
-	return append(body, d.body[1:]...), nil
+	return withField(d.body, "password", p.password.Reveal())
 }
 
 // yamlHint explains the commonest mistake in YAML: a text that is taken for

@@ -10,13 +10,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ddsworker/internal/provision"
+	"ddsworker/internal/queue"
 )
 
 type waitCommand struct {
 	IDs []string `arg:"" name:"ID" help:"Ids of the requests."`
 
 	outputFlags
-	natsFlags
+	queue.Server
 }
 
 // Help is shown by enqueue wait --help.
@@ -48,7 +49,7 @@ func (c *waitCommand) Run(ctx context.Context, p *program) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	screen := &screen{out: p.stderr}
-	conn, err := connect(ctx, c.natsFlags, screen)
+	conn, err := connect(ctx, c.Server, screen)
 	if err != nil {
 		return connectError(ctx, err, "the requests are not affected")
 	}

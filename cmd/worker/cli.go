@@ -58,14 +58,16 @@ func (runCommand) Run(ctx context.Context, c *cli) error {
 	return a.Run(ctx)
 }
 
-type migrateCommand struct{}
+type migrateCommand struct {
+	ReplaceRecipient bool `help:"Have passwords sealed for this identity although the streams name another one, which is lost: what was sealed for that cannot be opened any more."`
+}
 
-func (migrateCommand) Run(ctx context.Context, c *cli) error {
+func (m migrateCommand) Run(ctx context.Context, c *cli) error {
 	a, err := c.app()
 	if err != nil {
 		return err
 	}
-	return a.Migrate(ctx)
+	return a.Migrate(ctx, m.ReplaceRecipient)
 }
 
 type keygenCommand struct {

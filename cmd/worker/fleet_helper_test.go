@@ -55,8 +55,10 @@ func newFleet(t *testing.T, cloud ddsfake.Config, settings ...string) *fleet {
 		"OS_USERNAME=" + ddsfake.DefaultUser, "OS_PASSWORD=" + ddsfake.DefaultPassword, "OS_DOMAIN_NAME=" + ddsfake.DefaultDomain,
 		"OS_PROJECT_ID=" + ddsfake.DefaultProjectID, "OS_REGION_NAME=aaa", "SECRETS_IDENTITY_FILE=" + filepath.Join(t.TempDir(), "identity.txt"),
 		"ADMIN_ADDR=127.0.0.1:0", "DATABASE_MAX_CONNS=3", "LOG_LEVEL=debug"}, settings...)...)
-	if code, output := f.program.run("migrate"); code != 0 {
-		t.Fatalf("migrate: %d, %s", code, output)
+	for _, command := range []string{"keygen", "migrate"} {
+		if code, output := f.program.run(command); code != 0 {
+			t.Fatalf("%s: %d, %s", command, code, output)
+		}
 	}
 	text, err := os.ReadFile("../../examples/single-node.json")
 	if err == nil {

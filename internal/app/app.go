@@ -45,7 +45,7 @@ type parts struct {
 // Run works until ctx ends and returns nil after a graceful stop.
 func (a *App) Run(ctx context.Context) (err error) {
 	health := provision.NewHealth(a.Log)
-	box, err := a.sealer()
+	box, err := a.identityOrNew()
 	if err != nil {
 		return err
 	}
@@ -71,14 +71,14 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	defer cloud.Close()
 
-	conn, installation, err := a.start(ctx, health, db)
+	conn, installation, err := a.start(ctx, health, db, box.Recipients())
 	if err != nil {
 		return a.unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	inbox := queue.NewInbox(conn.JetStream(), queue.InboxConfig{
 		Prefetch: 2 * a.Config.Pace.IntakeBatch.V, Report: health.Report,
-		Prepare: func(ctx context.Context) error { return a.streams(ctx, conn, installation) }})
+		Prepare: func(ctx context.Context) error { return a.streams(ctx, conn, installation, box.Recipients()) }})
 	defer inbox.Close()
 	copies := queue.NewRejected(conn.JetStream(), queue.RejectedConfig{Log: a.Log})
 	defer copies.Close()
@@ -95,8 +95,14 @@ func (a *App) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// Migrate brings the database and the streams to what this version needs.
-func (a *App) Migrate(ctx context.Context) error {
+// Migrate brings the database and the streams to what this version needs. The
+// recipient that the streams publish is replaced by one of another identity only
+// with replaceRecipient.
+func (a *App) Migrate(ctx context.Context, replaceRecipient bool) error {
+	box, err := a.identity()
+	if err != nil {
+		return err
+	}
 	applied, err := store.Migrate(ctx, a.Config.Database.URL.Reveal(), migrations.Files)
 	if err != nil {
 		return err
@@ -115,10 +121,12 @@ func (a *App) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := queue.Setup(ctx, conn.JetStream(), a.layout(installation)); err != nil {
+	layout := a.layout(installation, box.Recipients())
+	layout.ReplaceRecipient = replaceRecipient
+	if err := queue.Setup(ctx, conn.JetStream(), layout); err != nil {
 		return errors.Join(err, conn.Close())
 	}
-	a.Log.Info("the streams are up to date", "installation", installation)
+	a.Log.Info("the streams are up to date", "installation", installation, "recipient", box.Recipients()[0])
 	return conn.Close()
 }
 
@@ -138,7 +146,7 @@ func (a *App) Keygen() (recipient string, err error) {
 }
 
 // start waits until database and streams are there and fit.
-func (a *App) start(ctx context.Context, health *provision.Health, db *store.Store) (conn *queue.Conn, installation string, err error) {
+func (a *App) start(ctx context.Context, health *provision.Health, db *store.Store, recipients []string) (conn *queue.Conn, installation string, err error) {
 	err = retry(ctx, health, "database", func() (err error) {
 		if a.Config.Process.Setup == "auto" {
 			_, err = store.Migrate(ctx, a.Config.Database.URL.Reveal(), migrations.Files)
@@ -160,18 +168,18 @@ func (a *App) start(ctx context.Context, health *provision.Health, db *store.Sto
 	if err != nil {
 		return nil, "", err
 	}
-	err = retry(ctx, health, "streams", func() error { return a.streams(ctx, conn, installation) })
+	err = retry(ctx, health, "streams", func() error { return a.streams(ctx, conn, installation, recipients) })
 	if err != nil {
 		return nil, "", errors.Join(err, conn.Close())
 	}
 	return conn, installation, nil
 }
 
-func (a *App) streams(ctx context.Context, conn *queue.Conn, installation string) error {
+func (a *App) streams(ctx context.Context, conn *queue.Conn, installation string, recipients []string) error {
 	if a.Config.Process.Setup == "auto" {
-		return queue.Setup(ctx, conn.JetStream(), a.layout(installation))
+		return queue.Setup(ctx, conn.JetStream(), a.layout(installation, recipients))
 	}
-	return queue.Check(ctx, conn.JetStream(), a.layout(installation))
+	return queue.Check(ctx, conn.JetStream(), a.layout(installation, recipients))
 }
 
 // retry runs f until it works, ctx ends, or its error can only be mended by
@@ -197,29 +205,39 @@ func (a *App) unlessStopped(ctx context.Context, err error) error {
 }
 
 func (a *App) nats(report func(string, error)) queue.Config {
-	return queue.Config{URL: a.Config.NATS.URL, Creds: a.Config.NATS.Creds,
+	return queue.Config{Server: a.Config.NATS.Server,
 		ConnectTimeout: 3 * time.Second, // then /readyz says so, and it is tried again
 		Name:           "ddsworker " + a.Config.Process.WorkerName, Log: a.Log, Report: report}
 }
 
-func (a *App) layout(installation string) queue.Layout {
-	return queue.Layout{Installation: installation, Replicas: a.Config.NATS.Replicas.V,
+func (a *App) layout(installation string, recipients []string) queue.Layout {
+	return queue.Layout{Installation: installation, Recipients: recipients, Replicas: a.Config.NATS.Replicas.V,
 		EventsMaxAge: time.Duration(a.Config.NATS.EventsMaxAge.V)}
 }
 
-// sealer loads the fleet's identity, and makes one where there is none yet.
-func (a *App) sealer() (*seal.Box, error) {
+// identity loads the fleet's identity.
+func (a *App) identity() (*seal.Box, error) {
 	path := a.Config.Process.IdentityFile
 	box, err := seal.Load(path)
-	if !errors.Is(err, os.ErrNotExist) {
-		return box, named(path, err)
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w; give all workers the same file, which 'worker keygen' makes", err)
 	}
+	return box, named(path, err)
+}
+
+// identityOrNew also makes one where there is none yet, if this worker is to set
+// things up.
+func (a *App) identityOrNew() (*seal.Box, error) {
+	box, err := a.identity()
+	if !errors.Is(err, os.ErrNotExist) || a.Config.Process.Setup != "auto" {
+		return box, err
+	}
+	path := a.Config.Process.IdentityFile
 	if err := seal.Generate(path); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, named(path, err)
 	}
-	a.Log.Warn("made a new identity that seals passwords; give the same file to all workers", "file", path)
-	box, err = seal.Load(path)
-	return box, named(path, err)
+	a.Log.Warn("made a new identity that opens passwords; give the same file to all workers", "file", path)
+	return a.identity()
 }
 
 func named(path string, err error) error {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ddsworker/internal/provision"
+	"ddsworker/internal/queue"
 )
 
 // Config is every setting of a worker. Each has a flag and a variable; the help
@@ -29,8 +30,7 @@ type Config struct {
 
 // NATSConfig says how to reach NATS and how its streams are made.
 type NATSConfig struct {
-	URL          string         `name:"nats-url" env:"NATS_URL" default:"nats://127.0.0.1:4222" help:"Servers, separated by commas."`
-	Creds        string         `name:"nats-creds" env:"NATS_CREDS" placeholder:"FILE" help:"Credentials file."`
+	queue.Server
 	Replicas     Value[int]     `name:"nats-replicas" env:"NATS_REPLICAS" default:"1" help:"Replicas of the streams that are made."`
 	EventsMaxAge Value[Seconds] `name:"events-max-age" env:"EVENTS_MAX_AGE" default:"168h" help:"How long events stay in the stream that is made."`
 }
@@ -169,6 +169,7 @@ func (c *Config) check() []string {
 			add([]string{"OS_PROJECT_ID", "DDS_PROJECTS"}[min(n, 1)], "given %.80q, allowed: 1 to 64 letters, digits, _ and -", id)
 		}
 	}
+	out = append(out, c.NATS.Problems()...)
 	if m := c.Database.MaxConns; m.err == nil && (m.V < 2 || m.V > math.MaxInt32) {
 		add("DATABASE_MAX_CONNS", "given %d, allowed: from 2 on, because the relay keeps one for itself", m.V)
 	}

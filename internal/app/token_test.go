@@ -22,7 +22,10 @@ func TestTwentyWorkersLogInOnce(t *testing.T) {
 	const workers, n = 20, 2000
 	s := newSystem(t, ddsfake.Config{LoginLatency: 500 * time.Millisecond, JobMin: 300 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	setup := &app.App{Config: s.config(nil), Log: slog.New(slog.DiscardHandler)}
-	if err := setup.Migrate(t.Context()); err != nil {
+	if _, err := setup.Keygen(); err != nil {
+		t.Fatal(err)
+	}
+	if err := setup.Migrate(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	bodies := make([][]byte, n)

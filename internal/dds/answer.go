@@ -11,8 +11,10 @@ import (
 	"ddsworker/internal/provision"
 )
 
-// requestID returns the cloud's id of the call. Every answer has it (§6.1).
-func requestID(h http.Header) string { return cut(printable(h.Get("X-Request-Id")), 128) }
+// showID makes an id of a call fit to be shown and stored.
+func showID(id string, secrets []string) string {
+	return cut(printable(scrub(id, secrets, false)), 128)
+}
 
 // secrets are those of the call, and the token that a login brought.
 func (a answer) secrets() []string {
@@ -84,7 +86,7 @@ func refusalIn(fields map[string]json.RawMessage) refusal {
 	r := refusal{
 		code:      first("error_code", "errCode", "code"),
 		message:   first("error_msg", "externalMessage", "message", "title"),
-		requestID: cut(printable(first("request_id")), 128),
+		requestID: first("request_id"),
 	}
 	if !isCode(r.code) {
 		r.code = "" // Keystone repeats the status there

@@ -26,9 +26,8 @@ func classify(a answer) *provision.CloudError {
 		RequestID: a.requestID, RetryAfter: retryAfter(a.header),
 	}
 	if e.RequestID == "" {
-		e.RequestID = r.requestID
+		e.RequestID = showID(r.requestID, secrets)
 	}
-	e.RequestID = scrub(e.RequestID, secrets, false)
 	switch {
 	case a.status >= 300 && a.status <= 399:
 		e.Message = clean("redirected to "+redirectHost(a.header)+", which is never followed: set the endpoint to the address that answers", secrets)

@@ -1,6 +1,8 @@
 package dds
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"html"
 	"regexp"
 	"strconv"
@@ -21,6 +23,10 @@ const (
 	// worthHiding is how many bytes of a longer secret count as the secret:
 	// services show the beginning of a token.
 	worthHiding = 16
+
+	// worthDecoding is how short a secret may be to be looked for in what can be
+	// decoded, in bytes: a shorter one would be found in every second id.
+	worthDecoding = 4
 )
 
 // clean makes words fit to be shown and stored: valid UTF-8 without control
@@ -49,9 +55,10 @@ func cut(s string, limit int) string {
 	return string([]rune(s)[:limit-1]) + "…"
 }
 
-// scrub replaces every occurrence of a secret, however it is escaped: services
-// repeat requests in their answers. Where the text was cut off, its end may be
-// the beginning of a secret. A text with a secret comes back without escapes.
+// scrub replaces every occurrence of a secret, however it is escaped or encoded
+// and in letters of either case: services repeat requests in their answers. Where
+// the text was cut off, its end may be the beginning of a secret. A text with a
+// secret comes back without escapes.
 func scrub(text string, secrets []string, cutOff bool) string {
 	if len(text) > maxScrubbed {
 		text, cutOff = text[:maxScrubbed], true
@@ -61,45 +68,101 @@ func scrub(text string, secrets []string, cutOff bool) string {
 		searched = halfEscape.ReplaceAllString(searched, "")
 	}
 	searched = unescape(searched)
-	found := false
-	for _, secret := range secrets {
-		secret = unescape(secret)
-		if secret == "" {
-			continue
-		}
-		clean := hide(searched, secret, cutOff)
-		found = found || clean != searched
-		searched = clean
+	clean, least := searched, 0
+	if cutOff {
+		least = 1
 	}
-	if found {
-		return searched
+	for _, secret := range secrets {
+		if secret = unescape(secret); secret != "" {
+			clean = hideEncoded(hide(clean, secret, least), secret, cutOff)
+		}
+	}
+	if clean != searched {
+		return clean
 	}
 	return text
 }
 
 // hide replaces the secret in text, and what is its beginning for at least 16
-// bytes, or up to the end of a text that was cut off.
-func hide(text, secret string, cutOff bool) string {
+// bytes; at the end of a text that was cut off, for least bytes, if that is not 0.
+func hide(text, secret string, least int) string {
+	secret = lower(secret)
 	head := secret[:min(len(secret), worthHiding)]
 	var b strings.Builder
+	rest := lower(text)
 	for {
-		at := strings.Index(text, head)
+		at := strings.Index(rest, head)
 		if at < 0 {
 			break
 		}
 		b.WriteString(text[:at] + redacted)
 		n := len(head)
-		for text = text[at:]; n < len(secret) && n < len(text) && text[n] == secret[n]; n++ {
+		for rest = rest[at:]; n < len(secret) && n < len(rest) && rest[n] == secret[n]; n++ {
 		}
-		text = text[n:]
+		text, rest = text[at+n:], rest[n:]
 	}
-	for n := len(head) - 1; cutOff && n > 0; n-- {
-		if strings.HasSuffix(text, head[:n]) {
+	for n := len(head) - 1; least > 0 && n >= least; n-- {
+		if strings.HasSuffix(rest, head[:n]) {
 			text = text[:len(text)-n] + redacted
 			break
 		}
 	}
 	return b.String() + text
+}
+
+// lower makes ASCII letters small and leaves every byte in its place.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c - 'A' + 'a'
+		}
+	}
+	return string(b)
+}
+
+var (
+	base64Run = regexp.MustCompile(`[0-9A-Za-z+/_-]{6,}`)
+	hexRun    = regexp.MustCompile(`[0-9a-fA-F]{8,}`)
+	// Both alphabets of base64 become one.
+	standard = strings.NewReplacer("-", "+", "_", "/")
+)
+
+// hideEncoded replaces the runs of base64 and hex that hold the secret. What they
+// encode may begin anywhere in them.
+func hideEncoded(text, secret string, cutOff bool) string {
+	if len(secret) < worthDecoding {
+		return text
+	}
+	least := 0
+	if cutOff {
+		least = worthDecoding
+	}
+	holds := func(decoded []byte) bool {
+		plain := unescape(string(decoded))
+		return hide(plain, secret, least) != plain
+	}
+	text = hexRun.ReplaceAllStringFunc(text, func(run string) string {
+		for begin := range 2 {
+			if decoded, _ := hex.DecodeString(run[begin:]); holds(decoded) { // of an odd number of digits the last is left out
+				return redacted
+			}
+		}
+		return run
+	})
+	return base64Run.ReplaceAllStringFunc(text, func(run string) string {
+		digits := standard.Replace(run)
+		for begin := range 4 {
+			group := digits[begin:]
+			if len(group)%4 == 1 {
+				group = group[:len(group)-1] // no byte ends there
+			}
+			if decoded, err := base64.RawStdEncoding.DecodeString(group); err == nil && holds(decoded) {
+				return redacted
+			}
+		}
+		return run
+	})
 }
 
 var (

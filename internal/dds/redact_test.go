@@ -1,9 +1,11 @@
 package dds
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -72,16 +74,65 @@ func TestScrub(t *testing.T) {
 	}
 }
 
+// encodings are the ways in which a service may repeat a text with a secret as a
+// whole; what stands before the secret decides what it looks like.
+func encodings(secret string) map[string]string {
+	out := map[string]string{"small letters": strings.ToLower(secret), "capitals": strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		return r
+	}, secret)}
+	quoted, _ := json.Marshal(secret)
+	for before := range 4 {
+		text := []byte(strings.Repeat("?", before) + secret + ">?")
+		out[fmt.Sprintf("base64 behind %d", before)] = base64.StdEncoding.EncodeToString(text)
+		out[fmt.Sprintf("base64 of URLs behind %d", before)] = base64.RawURLEncoding.EncodeToString(text)
+		out[fmt.Sprintf("base64 of JSON behind %d", before)] = base64.StdEncoding.EncodeToString(append(text[:before:before], quoted...))
+		out[fmt.Sprintf("base64 behind %d, cut", before)] = base64.StdEncoding.EncodeToString(text[:before+min(len(secret), 18)])
+		out[fmt.Sprintf("base64 behind %d in a URL", before)] = url.QueryEscape(base64.StdEncoding.EncodeToString(text))
+	}
+	out["hex"], out["hex in capitals"] = fmt.Sprintf("%x", secret), fmt.Sprintf("F%X", secret)
+	return out
+}
+
+func TestScrubDecodes(t *testing.T) {
+	for _, secret := range []string{tokenCanary, passCanary, "Passw0rd"} {
+		for name, form := range encodings(secret) {
+			for _, before := range []string{"", "abc", "x="} {
+				got := scrub(before+form+" after", []string{secret}, false)
+				got = strings.NewReplacer("[redacted]", "", ">?", "", "=", "").Replace(got) // padding may stay, and what is behind it
+				if got != " after" && got != "abc after" && got != "x after" {
+					t.Errorf("%s of %q: %q", name, secret, got)
+				}
+			}
+		}
+	}
+	for _, text := range []string{"request 5a3b2c1d0e9f48a7b6c5d4e3f2a1b0c9 of instance 0123456789abcdef0123456789abcdefin02", base64.StdEncoding.EncodeToString([]byte("a text without it"))} {
+		if got := scrub(text, []string{tokenCanary, passCanary}, true); got != text {
+			t.Errorf("a text without a secret changed: %q", got)
+		}
+	}
+	cutOff := `{"encoded":"` + base64.StdEncoding.EncodeToString([]byte(`{"password":"`+passCanary[:6]))
+	if got := scrub(cutOff, []string{passCanary}, true); strings.Contains(got, "eyJwYXNz") {
+		t.Errorf("the beginning of a password where the encoded text is cut: %q", got)
+	}
+}
+
 // TestEchoesAreRedacted: services repeat requests in their errors.
 func TestEchoesAreRedacted(t *testing.T) {
 	for secretName, secret := range map[string]string{"token": tokenCanary, "password": passCanary} {
-		for name, form := range escapes(secret) {
+		forms := escapes(secret)
+		maps.Copy(forms, encodings(secret))
+		for name, form := range forms {
 			message, _ := json.Marshal("bad: " + form + " and more")
 			for _, h := range []http.HandlerFunc{
 				says(400, nil, `{"error_code":"DBS.280001","error_msg":`+string(message)+`}`),
 				says(400, nil, `{"error":{"code":400,"message":`+string(message)+`}}`),
 				says(502, nil, form), says(202, nil, form), says(202, nil, `{"error":`+string(message)+`}`),
 				says(400, http.Header{"X-Request-Id": {printable(form)}}, ""),
+				says(202, http.Header{"X-Request-Id": {strings.Repeat("-", 110) + printable(form)}}, "{}"),
+				says(400, nil, `{"error_code":"DBS.280001","error_msg":"x","request_id":`+string(message)+`}`),
 				says(307, http.Header{"Location": {"http://" + url.PathEscape(secret) + ".test/"}}, ""),
 			} {
 				c, _ := served(t, h)

@@ -114,7 +114,8 @@ func (s *sender) send(ctx context.Context, c call) (answer, error) {
 		return answer{}, c.broken(ctx, &way, err)
 	}
 	defer resp.Body.Close()
-	a := answer{call: c, status: resp.StatusCode, header: resp.Header, requestID: requestID(resp.Header)}
+	a := answer{call: c, status: resp.StatusCode, header: resp.Header}
+	a.requestID = showID(resp.Header.Get("X-Request-Id"), a.secrets()) // every answer has it (§6.1)
 	a.body, err = io.ReadAll(io.LimitReader(resp.Body, c.limit+1))
 	long := int64(len(a.body)) > c.limit
 	ok := a.status >= 200 && a.status <= 299

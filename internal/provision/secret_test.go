@@ -132,6 +132,8 @@ func TestEncodedPasswordsAreRedacted(t *testing.T) {
 		password, base64.StdEncoding.EncodeToString([]byte(password)), base64.RawStdEncoding.EncodeToString([]byte(password)),
 		base64.URLEncoding.EncodeToString([]byte(password)), base64.RawURLEncoding.EncodeToString([]byte(password)),
 		url.QueryEscape(password), url.PathEscape(password), strings.ToLower(url.QueryEscape(password)),
+		base64.StdEncoding.EncodeToString([]byte("u" + password + ">?")), base64.RawURLEncoding.EncodeToString([]byte("u:" + password + ">?")),
+		base64.StdEncoding.EncodeToString([]byte("u: " + password + ">?")), fmt.Sprintf("%x", "u"+password), fmt.Sprintf("%X", password),
 	} {
 		shown, _ := json.Marshal("-" + form) // never a valid name
 		body := []byte(fmt.Sprintf(`{"password":%s,"name":%s,%s:1}`, text, shown, shown))

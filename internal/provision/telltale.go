@@ -2,6 +2,7 @@ package provision
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -21,6 +22,7 @@ type secrets struct {
 const (
 	maxSecrets = 16 // of a body; they are looked for in all that is shown
 	minSecret  = 4  // bytes; a shorter one would blacken texts that only look alike
+	minEncoded = 5  // letters of base64, for the same reason
 )
 
 // secretsOf finds the values of all fields that are named like a secret, also
@@ -30,19 +32,32 @@ func secretsOf(root *node) secrets {
 	s.collect(root, false)
 	for _, value := range s.values {
 		quoted, ascii := string(appendString(nil, value)), strconv.QuoteToASCII(value)
-		for _, form := range [...]string{
-			value, quoted[1 : len(quoted)-1], ascii[1 : len(ascii)-1],
-			url.QueryEscape(value), url.PathEscape(value),
-			// What is padded begins with what is not.
-			base64.RawStdEncoding.EncodeToString([]byte(value)),
-			base64.RawURLEncoding.EncodeToString([]byte(value)),
-		} {
+		forms := append(inBase64(value), value, quoted[1:len(quoted)-1], ascii[1:len(ascii)-1],
+			url.QueryEscape(value), url.PathEscape(value), hex.EncodeToString([]byte(value)))
+		for _, form := range forms {
 			if form = strings.ToLower(form); !slices.Contains(s.forms, form) {
 				s.forms = append(s.forms, form)
 			}
 		}
 	}
 	return s
+}
+
+// inBase64 returns what value looks like within whatever was encoded as a whole:
+// what stands before it decides at which of three places in a group it begins.
+// The letters at its ends that its neighbours decide too are left out.
+func inBase64(value string) (forms []string) {
+	for before := range 3 {
+		from, to := (8*before+5)/6, 8*(before+len(value))/6
+		if to-from < minEncoded {
+			continue
+		}
+		whole := append(make([]byte, before), value...)
+		for _, encoding := range [...]*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+			forms = append(forms, encoding.EncodeToString(whole)[from:to])
+		}
+	}
+	return forms
 }
 
 func (s *secrets) collect(n *node, secret bool) {

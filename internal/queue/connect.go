@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -16,8 +15,7 @@ import (
 
 // Config says how to reach NATS. Zero durations take their defaults.
 type Config struct {
-	URL            string        // one or more, separated by commas; may hold credentials
-	Creds          string        // path of a credentials file; empty: none
+	Server
 	Name           string        // how the server's monitoring calls this client
 	ConnectTimeout time.Duration // how long Connect tries; default 30 s
 	DrainTimeout   time.Duration // how long Close waits for what is on its way; default 10 s
@@ -38,10 +36,11 @@ type Conn struct {
 }
 
 // Connect connects, and keeps trying for cfg.ConnectTimeout. Its error names
-// the address without credentials and the reason; refused credentials and an
-// unreadable address are errors at once.
+// the address without a login, the reason and what to do. What is wrong with the
+// settings is an error at once, and so are a login and a certificate that one
+// side refuses to the other.
 func Connect(ctx context.Context, cfg Config) (*Conn, error) {
-	shown, err := showURL(cfg.URL)
+	shown, options, err := cfg.read()
 	if err != nil {
 		return nil, err
 	}
@@ -53,21 +52,15 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		cfg.Report = func(string, error) {}
 	}
 	c := &Conn{drain: cfg.DrainTimeout, closed: make(chan struct{})}
-	options := append(c.handlers(cfg, shown),
+	options = append(append(options, c.handlers(cfg, shown)...),
 		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1),
 		// By default the client gives up for good when it is refused twice in a
 		// row, which a restart of the server with half its accounts looks like.
 		nats.IgnoreAuthErrorAbort(),
 		nats.DrainTimeout(cfg.DrainTimeout))
-	if cfg.Creds != "" {
-		if _, err := os.Stat(cfg.Creds); err != nil {
-			return nil, fmt.Errorf("credentials for NATS: %w; check NATS_CREDS", err)
-		}
-		options = append(options, nats.UserCredentials(cfg.Creds))
-	}
 	if c.nc, err = dial(ctx, cfg, options); err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w; check that it runs there, NATS_URL and NATS_CREDS", shown, err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w; %s", shown, err, cfg.advice(err))
 	}
 	c.js, err = jetstream.New(c.nc,
 		jetstream.WithDefaultTimeout(callTimeout),
@@ -91,9 +84,9 @@ func dial(ctx context.Context, cfg Config, options []nats.Option) (*nats.Conn, e
 
 	var reason error
 	nc, err := backoff.RetryWithData(func() (*nats.Conn, error) {
-		nc, err := nats.Connect(cfg.URL, options...)
+		nc, err := nats.Connect(cfg.URL.Reveal(), options...)
 		reason = err
-		if errors.Is(err, nats.ErrAuthorization) {
+		if isFinal(err) {
 			return nil, backoff.Permanent(err)
 		}
 		return nc, err
@@ -118,7 +111,8 @@ func (c *Conn) handlers(cfg Config, shown string) []nats.Option {
 			cfg.Report(PartConnection, fmt.Errorf("connection to NATS at %s lost: %w", shown, err))
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			cfg.Log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
+			url, _ := showURL(nc.ConnectedUrl()) // the client's own way hides no token
+			cfg.Log.Info("connected to NATS again", "url", url)
 			cfg.Report(PartConnection, nil)
 		}),
 		// A refused call looks like a time-out to the caller: only here does the

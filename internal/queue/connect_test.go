@@ -38,33 +38,22 @@ func TestConnectToNobody(t *testing.T) {
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	_, err = Connect(deadline(t), Config{URL: "nats://me:secret@" + address, ConnectTimeout: 300 * time.Millisecond})
+	_, err = Connect(deadline(t), Config{Server: at("nats://me:secret@" + address), ConnectTimeout: 300 * time.Millisecond})
 	if err == nil || !strings.Contains(err.Error(), address) || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "NATS_URL") {
 		t.Errorf("got %v", err)
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := Connect(ctx, Config{URL: address, ConnectTimeout: limit}); err == nil || t.Context().Err() != nil {
+	if _, err := Connect(ctx, Config{Server: at(address), ConnectTimeout: limit}); err == nil || t.Context().Err() != nil {
 		t.Errorf("with a context that ended: %v", err)
-	}
-	if _, err := Connect(deadline(t), Config{URL: address, Creds: "/nowhere/x.creds"}); err == nil || !strings.Contains(err.Error(), "NATS_CREDS") {
-		t.Errorf("without the credentials file: %v", err)
 	}
 }
 
 func TestConnectRefused(t *testing.T) {
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "me", Password: "right", NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { stopServer(s) })
-	if !s.ReadyForConnections(limit) {
-		t.Fatal("the server does not start")
-	}
+	s := startWith(t, server.Options{Username: "me", Password: "right"})
 	start := time.Now()
-	_, err = Connect(deadline(t), Config{URL: "nats://me:secret@" + s.Addr().String(), ConnectTimeout: limit})
+	_, err := Connect(deadline(t), Config{Server: at("nats://me:secret@" + s.Addr().String()), ConnectTimeout: limit})
 	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "Authorization") {
 		t.Errorf("got %v", err)
 	}
@@ -79,7 +68,7 @@ func TestConnectionLostAndFound(t *testing.T) {
 	health := newReports()
 	var log bytes.Buffer
 	conn, err := Connect(deadline(t), Config{
-		URL: "nats://me:secret@" + s.Addr().String(), Report: health.report,
+		Server: at("nats://secret@" + s.Addr().String()), Report: health.report,
 		Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	if err != nil {

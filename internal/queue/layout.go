@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,11 +18,19 @@ const installationKey = "ddsworker-installation"
 // telling the two apart is the database's work.
 const duplicateWindow = 100 * time.Millisecond
 
-// Layout says how the streams are made. Zero values take their defaults, and
-// only Installation, AckWait and MaxAckPending matter for streams that exist.
+// Layout says how the streams are made. Zero values take their defaults. For
+// streams that exist only Installation, Recipients, AckWait and MaxAckPending
+// matter.
 type Layout struct {
 	// Installation says whose streams these are; empty: not written, not compared.
-	Installation     string
+	Installation string
+	// Recipients are the age recipients of the identities that this worker has.
+	// Publishers seal for the first, which DDS_REQUESTS publishes; empty: not
+	// written, not compared.
+	Recipients []string
+	// ReplaceRecipient lets Setup replace a recipient that is none of Recipients.
+	ReplaceRecipient bool
+
 	Replicas         int           // default 1
 	RequestsMaxBytes int64         // default 1 GiB; a full stream refuses requests
 	RejectedMaxBytes int64         // default 256 MiB; a full one drops its oldest
@@ -43,6 +52,10 @@ func (l Layout) streams() []jetstream.StreamConfig {
 	}
 	requests, rejected, events := common, common, common
 
+	if len(l.Recipients) > 0 {
+		requests.Metadata = map[string]string{recipientKey: l.Recipients[0]}
+		maps.Copy(requests.Metadata, common.Metadata)
+	}
 	requests.Name = RequestsStream
 	requests.Description = "requests that no worker has taken in yet"
 	requests.Subjects = []string{RequestsSubject}

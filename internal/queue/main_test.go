@@ -53,7 +53,7 @@ func connect(t *testing.T, url string) jetstream.JetStream {
 	if url == "" {
 		url = env.NATS(t)
 	}
-	conn, err := Connect(t.Context(), Config{URL: url, Name: t.Name(), Log: slog.New(slog.DiscardHandler)})
+	conn, err := Connect(t.Context(), Config{Server: at(url), Name: t.Name(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +64,9 @@ func connect(t *testing.T, url string) jetstream.JetStream {
 	})
 	return conn.JetStream()
 }
+
+// at is a server without anything else to say about it.
+func at(url string) Server { return Server{URL: provision.NewSecret(url)} }
 
 // ready connects and makes the streams.
 func ready(t *testing.T) jetstream.JetStream {
@@ -104,12 +107,17 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // one.
 func startServer(t *testing.T, dir string, port int) *server.Server {
 	t.Helper()
-	if port == 0 {
-		port = server.RANDOM_PORT
+	return startWith(t, server.Options{Port: port, JetStream: true, StoreDir: dir})
+}
+
+// startWith starts a server on this machine with options of its own.
+func startWith(t *testing.T, options server.Options) *server.Server {
+	t.Helper()
+	options.Host, options.NoLog, options.NoSigs = "127.0.0.1", true, true
+	if options.Port == 0 {
+		options.Port = server.RANDOM_PORT
 	}
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true,
-	})
+	s, err := server.NewServer(&options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -104,4 +105,29 @@ func explain(r Request, err error) error {
 	default:
 		return fmt.Errorf("no receipt: %w; it may be stored; publish it again with the same id %s, which is harmless", err, r.ID)
 	}
+}
+
+// maxDetails is how many gaps of a stream are worth reading, about 1 MB of them.
+const maxDetails = 100_000
+
+// IsWaiting reports whether the message of DDS_REQUESTS with that sequence still
+// waits for a worker. It asks for the state of the stream alone, as a publisher
+// may not read what others published.
+func IsWaiting(ctx context.Context, js jetstream.JetStream, sequence uint64) (bool, error) {
+	stream, err := js.Stream(ctx, RequestsStream)
+	if err != nil {
+		return false, fmt.Errorf("read stream %s: %w", RequestsStream, err)
+	}
+	state := stream.CachedInfo().State
+	if sequence < state.FirstSeq || sequence > state.LastSeq {
+		return false, nil
+	}
+	if state.NumDeleted == 0 || state.NumDeleted > maxDetails {
+		return true, nil
+	}
+	info, err := stream.Info(ctx, jetstream.WithDeletedDetails(true))
+	if err != nil {
+		return false, fmt.Errorf("read stream %s: %w", RequestsStream, err)
+	}
+	return sequence >= info.State.FirstSeq && !slices.Contains(info.State.Deleted, sequence), nil
 }

@@ -87,3 +87,42 @@ func TestPublishWithoutReceipt(t *testing.T) {
 		}
 	}
 }
+
+func TestIsWaiting(t *testing.T) {
+	js := ready(t)
+	waits := func(sequence uint64) bool {
+		t.Helper()
+		waits, err := IsWaiting(t.Context(), js, sequence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return waits
+	}
+	if waits(1) {
+		t.Error("a message waits that nobody published")
+	}
+	for range 4 {
+		publish(t, js, "")
+	}
+	messages := receive(t, inbox(t, js, InboxConfig{}), 4)
+	settled := 0
+	for _, i := range []int{1, 2, 0, 3} {
+		if !waits(messages[i].Sequence) {
+			t.Errorf("message %d does not wait before it is settled", i)
+		}
+		if err := messages[i].Settle.Ack(); err != nil {
+			t.Fatal(err)
+		}
+		settled++
+		eventually(t, "the message leaves the stream", func() bool { return waiting(t, js) == uint64(4-settled) })
+		if waits(messages[i].Sequence) {
+			t.Errorf("message %d waits after it was settled", i)
+		}
+	}
+	if err := js.DeleteStream(t.Context(), RequestsStream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := IsWaiting(t.Context(), js, 1); err == nil {
+		t.Error("there is no error without the stream")
+	}
+}

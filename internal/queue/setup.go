@@ -28,11 +28,12 @@ func (e *ForeignError) Unwrap() error { return ErrDiffers }
 
 // Setup makes the streams and the consumer that are missing and verifies the
 // others as Check does. It writes the installation into streams that have none,
-// narrows a duplicate window that is too wide, and gives the consumer the
-// AckWait and MaxAckPending of the layout.
+// and the first recipient into DDS_REQUESTS where that publishes none or another
+// one of the layout; it narrows a duplicate window that is too wide, and gives
+// the consumer the AckWait and MaxAckPending of the layout.
 func Setup(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	for _, want := range l.streams() {
-		if err := setUpStream(ctx, js, want); err != nil {
+		if err := setUpStream(ctx, js, l, want); err != nil {
 			return err
 		}
 	}
@@ -52,8 +53,11 @@ func Check(ctx context.Context, js jetstream.JetStream, l Layout) error {
 		if have == nil {
 			return fmt.Errorf("stream %s is missing: run `worker migrate`", want.Name)
 		}
-		if err := verifyStream(want, *have); err != nil {
+		if err := l.verifyStream(want, *have); err != nil {
 			return err
+		}
+		if want.Metadata[recipientKey] != "" && have.Metadata[recipientKey] == "" {
+			return fmt.Errorf("stream %s publishes no recipient to seal passwords for: run `worker migrate`", want.Name)
 		}
 		if tooWide(want, *have) {
 			return fmt.Errorf("stream %s takes messages within %v for duplicates, which should be %v: run `worker migrate`",
@@ -71,8 +75,10 @@ func Check(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	return verifyConsumer(want, *have)
 }
 
-// Adopt writes the layout's installation into all streams, whatever was there.
+// Adopt writes the layout's installation into all streams, whatever was there,
+// and no recipient: that is Setup's to verify and to write.
 func Adopt(ctx context.Context, js jetstream.JetStream, l Layout) error {
+	l.Recipients = nil
 	for _, want := range l.streams() {
 		have, err := readStream(ctx, js, want.Name)
 		if err != nil {
@@ -88,7 +94,7 @@ func Adopt(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	return nil
 }
 
-func setUpStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+func setUpStream(ctx context.Context, js jetstream.JetStream, l Layout, want jetstream.StreamConfig) error {
 	have, err := readStream(ctx, js, want.Name)
 	if err != nil {
 		return err
@@ -110,11 +116,10 @@ func setUpStream(ctx context.Context, js jetstream.JetStream, want jetstream.Str
 			return fmt.Errorf("stream %s was made and removed while it was being set up: try again", want.Name)
 		}
 	}
-	if err := verifyStream(want, *have); err != nil {
+	if err := l.verifyStream(want, *have); err != nil {
 		return err
 	}
-	unowned := want.Metadata[installationKey] != have.Metadata[installationKey] && have.Metadata[installationKey] == ""
-	if !unowned && !tooWide(want, *have) {
+	if describes(*have, want.Metadata) && !tooWide(want, *have) {
 		return nil
 	}
 	return updateStream(ctx, js, want, *have)
@@ -166,6 +171,9 @@ func readStream(ctx context.Context, js jetstream.JetStream, name string) (*jets
 		return nil, nil
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return nil, fmt.Errorf("read stream %s: %w; start nats-server with JetStream (-js) and enable it for the account", name, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("read stream %s: no answer (%w); a NATS user without the right to publish to $JS.API.STREAM.INFO.%s gets none",
+			name, err, name)
 	case err != nil:
 		return nil, fmt.Errorf("read stream %s: %w", name, err)
 	}
@@ -187,7 +195,7 @@ func readConsumer(ctx context.Context, js jetstream.JetStream) (*jetstream.Consu
 	return &consumer.CachedInfo().Config, nil
 }
 
-func verifyStream(want, have jetstream.StreamConfig) error {
+func (l Layout) verifyStream(want, have jetstream.StreamConfig) error {
 	if list := streamDifferences(want, have); len(list) > 0 {
 		return fmt.Errorf("%w: stream %s is not as it must be: %s; edit it with `nats stream edit %s`, or, as storage and retention "+
 			"cannot be edited, empty it, remove it and run `worker migrate`", ErrDiffers, want.Name, strings.Join(list, "; "), want.Name)
@@ -196,7 +204,7 @@ func verifyStream(want, have jetstream.StreamConfig) error {
 	if there != "" && ours != "" && there != ours {
 		return &ForeignError{Stream: want.Name, Have: there, Want: ours}
 	}
-	return nil
+	return l.verifyRecipient(want, have)
 }
 
 func verifyConsumer(want, have jetstream.ConsumerConfig) error {
@@ -205,6 +213,16 @@ func verifyConsumer(want, have jetstream.ConsumerConfig) error {
 			ErrDiffers, ConsumerName, RequestsStream, strings.Join(list, "; "), RequestsStream, ConsumerName)
 	}
 	return nil
+}
+
+// describes reports whether a stream's metadata says all this.
+func describes(have jetstream.StreamConfig, metadata map[string]string) bool {
+	for key, value := range metadata {
+		if have.Metadata[key] != value {
+			return false
+		}
+	}
+	return true
 }
 
 // tooWide reports whether a stream drops duplicates for longer than it should.

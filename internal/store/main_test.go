@@ -77,7 +77,7 @@ type db struct {
 func open(t *testing.T) *db {
 	t.Helper()
 	url := env.Postgres(t)
-	s, err := store.Open(t.Context(), store.Config{URL: provision.NewSecret(url)})
+	s, err := store.Open(t.Context(), store.Config{URL: provision.NewSecret(asWorker(t, url))})
 	if err != nil {
 		t.Fatal(err)
 	}
