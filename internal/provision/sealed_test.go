@@ -9,7 +9,6 @@ import (
 
 // lid is a Sealer whose keeping and opening go as a test says.
 type lid struct {
-	plainSealer
 	password string
 	keep     error
 	open     error
