@@ -139,8 +139,13 @@ func TestAProcessStopsAndIsSucceeded(t *testing.T) {
 	p := build(t, "NATS_URL="+natsURL, "DATABASE_URL="+database, "DDS_ENDPOINT="+server.URL, "OS_AUTH_URL="+server.URL,
 		"OS_USERNAME="+ddsfake.DefaultUser, "OS_PASSWORD="+ddsfake.DefaultPassword, "OS_DOMAIN_NAME="+ddsfake.DefaultDomain,
 		"OS_PROJECT_ID="+ddsfake.DefaultProjectID, "OS_REGION_NAME=aaa", "ADMIN_ADDR=127.0.0.1:0", "CALL_TIMEOUT=3s", "VISIBILITY_WINDOW=1s", "POLL_INTERVAL=200ms")
-	if code, output := p.run("migrate"); code != 0 {
-		t.Fatalf("migrate: %d, %s", code, output)
+	if code, output := p.run("migrate"); code == 0 || !strings.Contains(output, "worker keygen") {
+		t.Fatalf("migrate without an identity: %d, %s", code, output)
+	}
+	for _, command := range []string{"keygen", "migrate"} {
+		if code, output := p.run(command); code != 0 {
+			t.Fatalf("%s: %d, %s", command, code, output)
+		}
 	}
 	conn, err := pgx.Connect(t.Context(), database)
 	if err != nil {
