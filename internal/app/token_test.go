@@ -2,10 +2,7 @@ package app_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"log/slog"
 	"net/http"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -16,47 +13,6 @@ import (
 	"ddsworker/internal/dds/ddsfake"
 	"ddsworker/internal/provision"
 )
-
-// Twenty workers that start together on two thousand waiting requests log in once.
-func TestTwentyWorkersLogInOnce(t *testing.T) {
-	const workers, n = 20, 2000
-	s := newSystem(t, ddsfake.Config{LoginLatency: 500 * time.Millisecond, JobMin: 300 * time.Millisecond, JobLag: -1, SettleLag: -1})
-	setup := &app.App{Config: s.config(nil), Log: slog.New(slog.DiscardHandler)}
-	if _, err := setup.Keygen(); err != nil {
-		t.Fatal(err)
-	}
-	if err := setup.Migrate(t.Context(), false); err != nil {
-		t.Fatal(err)
-	}
-	bodies := make([][]byte, n)
-	for i := range bodies {
-		bodies[i] = single(fmt.Sprintf("fleet-%d", i))
-	}
-	s.publish(bodies...)
-	began := time.Now()
-	for i := range workers { // all on this machine, so they are given time
-		s.start(map[string]string{"WORKER_NAME": fmt.Sprintf("worker-%d", i), "DATABASE_MAX_CONNS": "4", "CREATE_CONCURRENCY": "4",
-			"LOOK_CONCURRENCY": "2", "POLL_INTERVAL": "2s", "CALL_TIMEOUT": "15s"})
-	}
-	s.eventually("a create call for each", func() bool { return s.cloud.Stats().CreatesExecuted == n })
-	s.wantState(provision.Ready, n)
-	stats := s.cloud.Stats()
-	t.Logf("%d requests ready after %v; calls to the cloud: %v", n, time.Since(began).Round(100*time.Millisecond), stats.Calls)
-	s.wantOneEach(n)
-	if stats.Logins != 1 || stats.CreatesExecuted != n {
-		t.Errorf("%d logins and %d creates, want 1 and %d", stats.Logins, stats.CreatesExecuted, n)
-	}
-	if busy := s.count(`select count(distinct worker) from attempts`); busy < workers/2 {
-		t.Errorf("only %d workers made calls", busy)
-	}
-	text := s.everything() + s.log.String()
-	if strings.Contains(text, ddsfake.DefaultPassword) || aToken.MatchString(text) {
-		t.Error("a password or a token was kept")
-	}
-}
-
-// aToken is what the simulated IAM's tokens look like.
-var aToken = regexp.MustCompile(`MII[A-Za-z0-9+-]{60}`)
 
 func TestEachProjectHasItsToken(t *testing.T) {
 	s := newSystem(t, ddsfake.Config{Projects: map[string]string{ddsfake.DefaultProjectID: "a", "second-project": "b"},
