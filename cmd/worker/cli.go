@@ -71,12 +71,15 @@ func (m migrateCommand) Run(ctx context.Context, c *cli) error {
 }
 
 type keygenCommand struct {
-	IfAbsent bool `help:"Exit 0 if there is one already."`
+	IfAbsent bool `help:"Exit 0 if there is one already, and print its recipient."`
 }
 
 func (k keygenCommand) Run(c *cli) error {
 	recipient, err := (&app.App{Config: c.Config}).Keygen()
-	if err != nil && (!k.IfAbsent || !errors.Is(err, os.ErrExist)) {
+	switch {
+	case errors.Is(err, os.ErrExist) && !k.IfAbsent:
+		return fmt.Errorf("%w; it is never overwritten, and --if-absent prints its recipient", err)
+	case err != nil && !errors.Is(err, os.ErrExist):
 		return err
 	}
 	fmt.Printf("identity file  %s\nrecipient      %s\n", c.Process.IdentityFile, recipient)

@@ -119,6 +119,14 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, e
 	return created, err
 }
 
+// unopened is the code of a password that this worker has no key for, and
+// maxUnopened how often in a row that is tried: every worker has had its turns
+// then, over some minutes, and nobody else will come.
+const (
+	unopened    = "UNOPENED"
+	maxUnopened = 10
+)
+
 // open opens the password right before the call. One that was sealed by its
 // publisher is seen here for the first time.
 func (c *Creator) open(claim CreateClaim) (Secret, error) {
@@ -126,18 +134,18 @@ func (c *Creator) open(claim CreateClaim) (Secret, error) {
 		return Secret{}, nil
 	}
 	password, err := c.Sealer.Open(claim.SealedPassword, claim.RequestID)
-	if err == nil {
-		err = c.Dialect.checkPassword(password)
-		if err == nil {
-			return password, nil
-		}
+	if errors.Is(err, ErrSealBroken) {
+		return Secret{}, &CloudError{Op: "open the sealed password", Class: ClassInvalid, Message: err.Error(), Err: err}
+	}
+	c.Health.Report("sealed passwords", err)
+	if err != nil { // another worker may hold the key
+		return Secret{}, &CloudError{Op: "open the sealed password", Class: ClassNotSent, Limit: maxUnopened, Then: ClassInvalid,
+			Code: unopened, Message: err.Error(), Err: err}
+	}
+	if err := c.Dialect.checkOpened(claim.Spec, password); err != nil {
 		return Secret{}, &CloudError{Op: "check the sealed password", Class: ClassInvalid, Message: err.Error(), Err: err}
 	}
-	class := ClassNotSent // another worker may hold the key
-	if errors.Is(err, ErrSealBroken) {
-		class = ClassInvalid
-	}
-	return Secret{}, &CloudError{Op: "open the sealed password", Class: class, Message: err.Error(), Err: err}
+	return password, nil
 }
 
 // record writes a batch of outcomes, whatever it takes.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // lid is a Sealer whose keeping and opening go as a test says.
@@ -55,19 +56,22 @@ func TestSealedPasswordsAtTheDoor(t *testing.T) {
 
 // A password that nobody saw before is checked before the call.
 func TestAnOpenedPasswordIsChecked(t *testing.T) {
+	plain, repeating := `{"name":"n"}`, `{"name":"n","tags":[{"key":"k","value":"is `+canary+`"}]}`
 	for what, c := range map[string]struct {
 		lid   lid
+		spec  string
 		class Class
 	}{
-		"good":              {lid{password: canary}, ""},
-		"too short":         {lid{password: "C4n~y"}, ClassInvalid},
-		"empty":             {lid{}, ClassInvalid},
-		"sealed for others": {lid{open: errors.New("not ours")}, ClassNotSent},
-		"broken":            {lid{open: fmt.Errorf("cut: %w", ErrSealBroken)}, ClassInvalid},
+		"good":              {lid{password: canary}, plain, ""},
+		"too short":         {lid{password: "C4n~y"}, plain, ClassInvalid},
+		"empty":             {lid{}, plain, ClassInvalid},
+		"repeated":          {lid{password: canary}, repeating, ClassInvalid},
+		"sealed for others": {lid{open: errors.New("not ours")}, plain, ClassNotSent},
+		"broken":            {lid{open: fmt.Errorf("cut: %w", ErrSealBroken)}, plain, ClassInvalid},
 	} {
 		t.Run(what, func(t *testing.T) {
-			creator := Creator{Sealer: c.lid}
-			password, err := creator.open(CreateClaim{SealedPassword: []byte("x")})
+			creator := Creator{Sealer: c.lid, Health: quietHealth()}
+			password, err := creator.open(CreateClaim{SealedPassword: []byte("x"), Spec: []byte(c.spec)})
 			if c.class == "" {
 				if err != nil || password.Reveal() != canary {
 					t.Errorf("%v", err)
@@ -78,5 +82,29 @@ func TestAnOpenedPasswordIsChecked(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// A password that no worker can open ends its request after some minutes, because
+// the same id cannot be published again as long as it waits.
+func TestAPasswordThatNobodyOpensEndsTheRequest(t *testing.T) {
+	p := DefaultPolicy()
+	creator := Creator{Sealer: lid{open: errors.New("not ours")}, Health: quietHealth()}
+	claim := CreateClaim{SealedPassword: []byte("x"), Spec: []byte(`{}`)}
+	waited := time.Duration(0)
+	for claim.Attempt = 1; ; claim.Attempt++ {
+		_, err := creator.open(claim)
+		r := p.AfterCreate(claim, Created{}, err)
+		if r.Next.State == Failed {
+			break
+		}
+		waited += r.Next.Delay
+		claim.LastCode, claim.LastClass, claim.Repeats = r.Failure.Code, r.Failure.Class, claim.Attempt
+	}
+	if waited < 2*time.Minute || waited > 15*time.Minute {
+		t.Errorf("it ended after %v and %d tries", waited, claim.Attempt)
+	}
+	if len(creator.Health.Problems()) != 1 {
+		t.Error("/readyz does not tell")
 	}
 }

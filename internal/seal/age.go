@@ -65,11 +65,18 @@ func (b *Box) Keep(sealed string) ([]byte, error) {
 	case len(file) > maxAge:
 		return nil, fmt.Errorf("a file of age of at most %d bytes", maxAge)
 	}
-	if _, err := age.ExtractHeader(bytes.NewReader(file)); err != nil {
+	header, err := age.ExtractHeader(bytes.NewReader(file))
+	if err != nil {
 		return nil, errors.New("a file of age, version 1; this one has no header that can be read")
+	}
+	if !bytes.Contains(header, []byte("\n-> X25519 ")) {
+		return nil, errors.New("a file of age that is sealed for a recipient like age1… ('age --armor -r age1…'), not with a passphrase or another kind of key")
 	}
 	return append([]byte{schemeAge}, file...), nil
 }
+
+// wayOut of a password that cannot be opened here.
+const wayOut = "give all workers the same SECRETS_IDENTITY_FILE; if that identity is lost, or was never ours, publish the request under a new id with enqueue"
 
 // openAge opens what a publisher sealed. It is bound to no request: a publisher
 // that seals need not know the request's id.
@@ -80,8 +87,7 @@ func (b *Box) openAge(file []byte) (provision.Secret, error) {
 	}
 	plain, err := age.Decrypt(bytes.NewReader(file), identities...)
 	if _, foreign := errors.AsType[*age.NoIdentityMatchError](err); foreign {
-		return provision.Secret{}, errors.New("it is sealed for a recipient whose identity this worker does not hold: " +
-			"give all workers the same SECRETS_IDENTITY_FILE, or publish the request again, sealed for the recipient that the stream names")
+		return provision.Secret{}, errors.New("it is sealed for a recipient whose identity this worker does not hold: " + wayOut)
 	}
 	if err != nil {
 		return provision.Secret{}, fmt.Errorf("%w: it is no file of age that can be read, or was changed", provision.ErrSealBroken)

@@ -54,7 +54,8 @@ func TestBrokenSeals(t *testing.T) {
 	}
 	for what, text := range map[string]string{
 		"nothing": "", "a password": canary, "half": good[:len(good)/2], "more after it": good + "x",
-		"another file": armored(t, []byte("not age")), "too much": armored(t, append([]byte("age-encryption.org/v1\n"), make([]byte, maxAge)...)),
+		"a passphrase's": armored(t, passphrased(t)),
+		"another file":   armored(t, []byte("not age")), "too much": armored(t, append([]byte("age-encryption.org/v1\n"), make([]byte, maxAge)...)),
 	} {
 		if kept, err := b.Keep(text); err == nil || !strings.Contains(err.Error(), "file of age") || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %x, %v", what, kept, err)
@@ -79,6 +80,24 @@ func TestRecipients(t *testing.T) {
 			t.Errorf("%.20q: %v", bad, err)
 		}
 	}
+}
+
+func passphrased(t *testing.T) []byte {
+	t.Helper()
+	r, err := age.NewScryptRecipient("phrase")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetWorkFactor(1)
+	var file bytes.Buffer
+	w, err := age.Encrypt(&file, r)
+	if err == nil {
+		_, err = w.Write([]byte(canary))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
 }
 
 func armored(t *testing.T, file []byte) string {

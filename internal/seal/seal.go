@@ -130,7 +130,7 @@ func (b *Box) openAESGCM(sealed []byte, context string) (provision.Secret, error
 	id := keyID(sealed[1:headerSize])
 	aead := b.keys[id]
 	if aead == nil {
-		return provision.Secret{}, fmt.Errorf("it is sealed under key %x, which this worker does not hold: give all workers the same SECRETS_IDENTITY_FILE", id)
+		return provision.Secret{}, fmt.Errorf("it is sealed under key %x, which this worker does not hold: %s", id, wayOut)
 	}
 	plain, err := aead.Open(nil, nil, sealed[headerSize:], []byte(context))
 	if err != nil {

@@ -61,6 +61,9 @@ func TestEachUseHasItsKeys(t *testing.T) {
 	}
 	changed := bytes.Clone(sealed)
 	changed[len(changed)-1]++
+	if _, err := foreign.Open(sealed, context); !strings.Contains(err.Error(), "SECRETS_IDENTITY_FILE") {
+		t.Errorf("under another key: %v", err)
+	}
 	for name, open := range map[string]func() (provision.Secret, error){
 		"for passwords":       func() (provision.Secret, error) { return passwords.Open(sealed, context) },
 		"in another context":  func() (provision.Secret, error) { return tokens.Open(sealed, "request 2") },
