@@ -76,6 +76,8 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return a.unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
+	guard := queue.NewGuard(conn.JetStream(), a.layout(installation, box.Recipients()), queue.GuardConfig{Report: health.Report, Log: a.Log})
+	defer guard.Close()
 	inbox := queue.NewInbox(conn.JetStream(), queue.InboxConfig{
 		Prefetch: 2 * a.Config.Pace.IntakeBatch.V, Report: health.Report,
 		Prepare: func(ctx context.Context) error { return a.streams(ctx, conn, installation, box.Recipients()) }})
@@ -161,14 +163,14 @@ func (a *App) start(ctx context.Context, health *provision.Health, db *store.Sto
 	if err != nil {
 		return nil, "", err
 	}
-	err = retry(ctx, health, "nats", func() (err error) {
+	err = retry(ctx, health, queue.PartConnection, func() (err error) {
 		conn, err = queue.Connect(ctx, a.nats(health.Report))
 		return err
 	})
 	if err != nil {
 		return nil, "", err
 	}
-	err = retry(ctx, health, "streams", func() error { return a.streams(ctx, conn, installation, recipients) })
+	err = retry(ctx, health, queue.PartStreams, func() error { return a.streams(ctx, conn, installation, recipients) })
 	if err != nil {
 		return nil, "", errors.Join(err, conn.Close())
 	}
@@ -183,15 +185,16 @@ func (a *App) streams(ctx context.Context, conn *queue.Conn, installation string
 }
 
 // retry runs f until it works, ctx ends, or its error can only be mended by
-// people: then a worker must not wait in silence.
+// people: then a worker must not wait in silence, and health, which says that it
+// is tried again, is not told.
 func retry(ctx context.Context, health *provision.Health, part string, f func() error) error {
 	b := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0)), ctx)
 	return backoff.Retry(func() error {
 		err := f()
-		health.Report(part, err)
 		if errors.Is(err, store.ErrTooNew) || errors.Is(err, queue.ErrDiffers) {
 			return backoff.Permanent(err)
 		}
+		health.Report(part, err)
 		return err
 	}, b)
 }

@@ -96,7 +96,6 @@ func (r *routes) accepted() []route {
 			state: provision.Failed, via: "permanent invalid", says: "the sealed password breaks a rule"},
 		{name: "sealed-for-others", body: r.body("sealed-for-others", r.sealed(newIdentity(r.t), itself), without("password")),
 			state: provision.Pending, via: "not_executed not_sent", says: "SECRETS_IDENTITY_FILE"},
-		{name: "no-login", header: map[string]string{"Dds-Project-Id": "strange"}, state: provision.Pending, says: "IAM.0062"},
 	}
 }
 
@@ -185,6 +184,12 @@ func (r *routes) again() []route {
 	reused.state, reused.via, reused.says = provision.Rejected, provision.CodeIDReused, "clear"
 	same.state = provision.Ready
 	return []route{reused, same}
+}
+
+// strange is for a worker whose login is refused.
+func (r *routes) strange() []route {
+	return []route{{name: "no-login", body: r.body("no-login"), header: map[string]string{"Dds-Project-Id": "strange"},
+		state: provision.Pending, says: "IAM.0062"}}
 }
 
 // sealedOnly are for a worker that wants sealed passwords.

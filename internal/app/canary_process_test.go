@@ -113,7 +113,6 @@ func (w *process) end(signal os.Signal) int {
 // outings are runs of the program that end soon: with wrong logins, with settings
 // that cannot be read, and those that only print. Each must say its words.
 func (c *canaries) outings() {
-	c.t.Helper()
 	t, p, h, database, broker := c.t, c.program, c.hunt, c.settings["DATABASE_URL"], c.settings["NATS_URL"]
 	wrongDatabase, wrongBroker := withLogin(t, database, "", h.login("wrong DATABASE_URL")), withLogin(t, broker, "", h.login("wrong NATS_URL"))
 	unreadable := func(path string) string { return "x://user:" + h.login(path) + "@host:port/%zz" }

@@ -20,7 +20,7 @@ type Message struct {
 	ProjectID   string // empty: the worker's own
 	RequestedBy string
 	Traceparent string
-	Body        []byte
+	Body        Body
 	ReceivedAt  time.Time // when the stream stored it
 	Sequence    uint64    // its place in the stream
 	Problem     string    // set when the headers themselves cannot be accepted

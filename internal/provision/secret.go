@@ -56,6 +56,19 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Body is a request's body as it came, which may hold a password: printed like a
+// Secret it reads "[redacted]". What may be shown of it RedactBody returns.
+type Body []byte
+
+// Format prints "[redacted]", whatever the verb and its flags.
+func (Body) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// LogValue makes slog print "[redacted]".
+func (Body) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText makes JSON and other text encodings print "[redacted]".
+func (Body) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
 // RedactBody returns body without its secrets, for showing and keeping a body
 // that was refused. "[redacted]" stands for the value of every field that is
 // named like a password or token, at any depth, for whatever repeats such a
