@@ -16,6 +16,7 @@ func TestShowURL(t *testing.T) {
 	for url, want := range map[string]string{
 		"nats://h:4222":                        "nats://h:4222",
 		"h:4222":                               "nats://h:4222",
+		"nats://h,nats://u:secret@i":           "nats://h,nats://i",
 		"tls://user:secret@h:1, nats://tok@i":  "tls://h:1,nats://i",
 		"nats://user:se%23cret@h:1/x?secret=1": "nats://h:1",
 	} {
@@ -23,7 +24,8 @@ func TestShowURL(t *testing.T) {
 			t.Errorf("showURL(%q) = %q, %v; want %q", url, got, err, want)
 		}
 	}
-	for _, url := range []string{"", "nats://", "nats://u:secret#1@h", "nats://u:12/secret@h:1", "nats://u:secret%zz@h", "nats://h,,"} {
+	for _, url := range []string{"", "nats://", "nats://u:secret#1@h", "nats://u:12/secret@h:1", "nats://u:secret%zz@h", "nats://h,,",
+		"nats://secret:12,x@h:1"} {
 		got, err := showURL(url)
 		if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "NATS_URL") {
 			t.Errorf("showURL(%q) = %q, %v", url, got, err)

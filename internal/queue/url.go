@@ -11,13 +11,16 @@ import (
 // have been percent-encoded would otherwise end up in somebody's log.
 func showURL(list string) (string, error) {
 	var shown []string
-	for i, text := range strings.Split(list, ",") {
+	parts := strings.Split(list, ",")
+	for i, text := range parts {
 		text = strings.TrimSpace(text)
 		if !strings.Contains(text, "://") {
 			text = "nats://" + text
 		}
 		u, err := url.Parse(text)
-		if err != nil || u.Hostname() == "" || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
+		// A comma in a password cuts it in two, the first of which has no login.
+		torn := err == nil && u.User == nil && i+1 < len(parts) && strings.Contains(parts[i+1], "@") && !strings.Contains(parts[i+1], "://")
+		if err != nil || u.Hostname() == "" || torn || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
 			return "", fmt.Errorf("address %d in NATS_URL cannot be read; "+
 				"it should look like nats://user:password@host:4222, with special characters of the password percent-encoded", i+1)
 		}
