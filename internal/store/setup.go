@@ -20,11 +20,11 @@ var ErrTooNew = errors.New("the database is newer than this worker")
 // Migrate brings the database to the newest version of files. Any number of
 // processes may do so at once: one works, the others wait for it.
 func Migrate(ctx context.Context, url string, files fs.FS) (applied int, err error) {
-	p, closeDB, err := migrator(url, files, true)
+	p, db, err := migrator(url, files, true)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, closeDB()) }()
+	defer func() { err = errors.Join(err, closeDB(p, db)) }()
 	if have, want, err := versions(ctx, p); err != nil || have > want {
 		return 0, tooNew(have, want, err)
 	}
@@ -35,15 +35,24 @@ func Migrate(ctx context.Context, url string, files fs.FS) (applied int, err err
 	return len(done), nil
 }
 
-// Check returns an error unless the database has exactly the version of files.
+// Check returns an error unless the database has exactly the version of files. It
+// changes nothing, so it needs no more than to read.
 func Check(ctx context.Context, url string, files fs.FS) (err error) {
-	p, closeDB, err := migrator(url, files, false)
+	p, db, err := migrator(url, files, false)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeDB()) }()
+	defer func() { err = errors.Join(err, closeDB(p, db)) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, silence(callTimeout))
 	defer cancel()
+	// Asked for a version where there is no table of them, goose would make one.
+	var migrated bool
+	if err := db.QueryRowContext(ctx, `select to_regclass($1) is not null`, goose.DefaultTablename).Scan(&migrated); err != nil {
+		return fmt.Errorf("read the database's version: %w", translate(explain(ctx, err)))
+	}
+	if !migrated {
+		return errors.New("the database has no tables of ours: run 'worker migrate'")
+	}
 	have, want, err := versions(ctx, p)
 	err = explain(ctx, err)
 	if err == nil && have < want {
@@ -72,7 +81,7 @@ func tooNew(have, want int64, err error) error {
 // lockTries is how long a process waits for another's migration: 300 × 1 s.
 const lockTries = 300
 
-func migrator(url string, files fs.FS, locked bool) (*goose.Provider, func() error, error) {
+func migrator(url string, files fs.FS, locked bool) (*goose.Provider, *sql.DB, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, nil, errURL
@@ -93,7 +102,7 @@ func migrator(url string, files fs.FS, locked bool) (*goose.Provider, func() err
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("read the migrations: %w", err), db.Close())
 	}
-	return p, func() error { return closeDB(p, db) }, nil
+	return p, db, nil
 }
 
 func closeDB(p *goose.Provider, db *sql.DB) error {
