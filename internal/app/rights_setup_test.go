@@ -29,6 +29,20 @@ func TestWithoutStreamsAWorkerSaysWhatToDo(t *testing.T) {
 	s.wantState(provision.Ready, 1)
 }
 
+// The same holds for the tables. The superuser, who might make some, makes none
+// either.
+func TestWithoutTablesAWorkerSaysWhatToDo(t *testing.T) {
+	s := newSecured(t)
+	s.start(s.as("worker"))
+	s.says("run 'worker migrate'")
+	if err := store.Check(t.Context(), s.db.Config().ConnString(), migrations.Files); err == nil || !strings.Contains(err.Error(), "run 'worker migrate'") {
+		t.Errorf("as the superuser: %v", err)
+	}
+	if n := s.count(`select count(*) from pg_class where relnamespace = 'public'::regnamespace`); n != 0 {
+		t.Errorf("%d tables and indexes were made", n)
+	}
+}
+
 // says waits until the worker's log has these words.
 func (s *secured) says(words string) {
 	s.t.Helper()
