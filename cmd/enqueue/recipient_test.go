@@ -60,7 +60,7 @@ func TestNobodyToSealFor(t *testing.T) {
 	}
 	refused("stream DDS_REQUESTS does not say for whom")
 	publish(t, js, "age1nobody")
-	refused("is no recipient", "DDS_REQUESTS")
+	refused("is no recipient", "DDS_REQUESTS", "somebody changed the stream", "--replace-recipient", "lost identity")
 	if n := len(stored(t, js)); n > 0 {
 		t.Fatalf("%d messages were published", n)
 	}

@@ -81,8 +81,9 @@ func (p *preparation) chooseRecipient(ctx context.Context, js jetstream.JetStrea
 			"or give --recipient, which `worker keygen` prints", queue.RequestsStream)
 	}
 	if _, err := seal.ParseRecipient(published); err != nil {
-		return "", fmt.Errorf("what stream %s names to seal passwords for cannot be used: %w; find out who wrote that, "+
-			"and run `worker migrate` or give --recipient", queue.RequestsStream, err)
+		return "", fmt.Errorf("what stream %s names to seal passwords for cannot be used: %w; somebody changed the stream: find out who, "+
+			"and run `worker migrate --replace-recipient`, as for a lost identity, or give --recipient, which `worker keygen` prints",
+			queue.RequestsStream, err)
 	}
 	return published, nil
 }

@@ -59,7 +59,7 @@ func (runCommand) Run(ctx context.Context, c *cli) error {
 }
 
 type migrateCommand struct {
-	ReplaceRecipient bool `help:"Have passwords sealed for this identity although the streams name another one, which is lost: what was sealed for that cannot be opened any more."`
+	ReplaceRecipient bool `help:"Have passwords sealed for this identity although the streams name another one, because that is lost or somebody changed the stream: what was sealed for it cannot be opened any more."`
 }
 
 func (m migrateCommand) Run(ctx context.Context, c *cli) error {

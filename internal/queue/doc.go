@@ -43,6 +43,7 @@ const (
 const (
 	PartConnection = "nats"
 	PartInbox      = "inbox"
+	PartStreams    = "streams"
 )
 
 // callTimeout bounds one question to the JetStream API.

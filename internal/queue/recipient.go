@@ -32,7 +32,8 @@ func (l Layout) verifyRecipient(want, have jetstream.StreamConfig) error {
 	if want.Metadata[recipientKey] == "" || there == "" || slices.Contains(l.Recipients, there) || l.ReplaceRecipient {
 		return nil
 	}
-	return fmt.Errorf("%w: stream %s publishes the recipient %s, whose identity is not in this worker's SECRETS_IDENTITY_FILE: "+
-		"give all workers the same file; if that identity is lost, run `worker migrate --replace-recipient`, and passwords "+
-		"that were sealed for it cannot be opened any more", ErrDiffers, want.Name, there)
+	return fmt.Errorf("%w: stream %s publishes the recipient %.100q, whose identity is not in this worker's SECRETS_IDENTITY_FILE: "+
+		"give all workers the same file; after a rotation run `worker migrate` with both identities in the file; "+
+		"if that identity is lost, or somebody changed the stream to read passwords, only `worker migrate --replace-recipient` "+
+		"mends it, and what was sealed for that recipient cannot be opened here", ErrDiffers, want.Name, there)
 }

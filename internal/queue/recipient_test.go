@@ -7,7 +7,7 @@ import (
 )
 
 func TestRecipients(t *testing.T) {
-	const lost = "publishes the recipient age1old, whose identity is not in this worker's SECRETS_IDENTITY_FILE"
+	const lost = `publishes the recipient "age1old", whose identity is not in this worker's SECRETS_IDENTITY_FILE`
 	cases := []struct {
 		name       string
 		published  string
@@ -23,7 +23,7 @@ func TestRecipients(t *testing.T) {
 		{name: "as it is", published: "age1new", recipients: []string{"age1new", "age1old"}, after: "age1new"},
 		{name: "rotated", published: "age1old", recipients: []string{"age1new", "age1old"}, after: "age1new"},
 		{name: "another fleet's", published: "age1old", recipients: []string{"age1new"}, check: lost, setup: lost, after: "age1old"},
-		{name: "a lost one", published: "age1old", recipients: []string{"age1new"}, replace: true, after: "age1new"},
+		{name: "a lost one", published: "age1old", recipients: []string{"age1new"}, replace: true, check: lost, after: "age1new"},
 	}
 	js := connect(t, "")
 	for _, c := range cases {
@@ -69,6 +69,30 @@ func TestRecipients(t *testing.T) {
 	}
 	if _, err := Recipient(t.Context(), js); err == nil || !strings.Contains(err.Error(), "worker migrate") {
 		t.Errorf("Recipient without a stream: %v; it should name `worker migrate`", err)
+	}
+}
+
+// What is said about a recipient of somebody else names all that it may come from.
+func TestForeignRecipientIsExplained(t *testing.T) {
+	js := connect(t, "")
+	l := testLayout()
+	l.Recipients = []string{"age1theirs\nforged line"}
+	if err := Setup(t.Context(), js, l); err != nil {
+		t.Fatal(err)
+	}
+	l.Recipients = []string{"age1ours"}
+	err := Setup(t.Context(), js, l)
+	if err == nil {
+		t.Fatal("it passes")
+	}
+	for _, words := range []string{"after a rotation run `worker migrate` with both identities in the file", "identity is lost",
+		"somebody changed the stream", "worker migrate --replace-recipient"} {
+		if !strings.Contains(err.Error(), words) {
+			t.Errorf("%v\nshould say %q", err, words)
+		}
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("what the stream says breaks the line: %v", err)
 	}
 }
 

@@ -91,6 +91,12 @@ func TestNarrowRightsSuffice(t *testing.T) {
 			layout.Recipients = []string{"age1new"}
 			i := NewInbox(c.JetStream(), InboxConfig{Prepare: func(ctx context.Context) error { return Check(ctx, c.JetStream(), layout) }})
 			messages := receive(t, i, 3)
+			health := newReports()
+			g := NewGuard(c.JetStream(), layout, GuardConfig{Report: health.report})
+			if err := health.await(t); err != nil {
+				t.Errorf("the guard may not look: %v", err)
+			}
+			g.Close()
 			err := errors.Join(messages[1].Settle.Ack(), messages[0].Settle.Nak(time.Minute))
 			i.Close()
 			copies := NewRejected(c.JetStream(), RejectedConfig{Log: slog.New(slog.DiscardHandler)})

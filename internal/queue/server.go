@@ -13,8 +13,8 @@ import (
 )
 
 // Server says where NATS is, and how to log in there. The tags make it flags
-// and variables of a program; the variables have the names that the nats CLI
-// reads.
+// and variables of a program. The nats CLI reads the same variables, but for
+// NATS_INBOX_PREFIX, which is only its flag --inbox-prefix.
 type Server struct {
 	URL         provision.Secret `name:"nats-url" env:"NATS_URL" default:"nats://127.0.0.1:4222" help:"Servers, separated by commas; tls:// asks for TLS."`
 	Creds       string           `name:"nats-creds" env:"NATS_CREDS" placeholder:"FILE" help:"Credentials file."`

@@ -5,32 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ForeignError says that a stream belongs to another installation: this one was
-// restored or cloned, or points at somebody else's NATS.
-type ForeignError struct {
-	Stream     string
-	Have, Want string // installations
-}
-
-// Error names the stream, both installations and what to do.
-func (e *ForeignError) Error() string {
-	return fmt.Sprintf("stream %s belongs to installation %q, and this one is %q: check NATS_URL and DATABASE_URL; "+
-		"a copy of a database needs a NATS of its own", e.Stream, e.Have, e.Want)
-}
-
-// Unwrap returns ErrDiffers.
-func (e *ForeignError) Unwrap() error { return ErrDiffers }
+// settlement is how long Setup waits before it verifies whose a stream is that it
+// wrote its own name into: much longer than others take from a look that found no
+// name to a write of theirs.
+const settlement = time.Second
 
 // Setup makes the streams and the consumer that are missing and verifies the
 // others as Check does. It writes the installation into streams that have none,
 // and the first recipient into DDS_REQUESTS where that publishes none or another
 // one of the layout; it narrows a duplicate window that is too wide, and gives
 // the consumer the AckWait and MaxAckPending of the layout.
+//
+// Of several that write different names into a stream at the same time, the one
+// that wrote last passes: each looks again after a second. A server cannot be told
+// to update only what was read, so one that stood still for longer between its look
+// and its write overwrites the other; a Guard notices that.
 func Setup(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	for _, want := range l.streams() {
 		if err := setUpStream(ctx, js, l, want); err != nil {
@@ -38,41 +32,6 @@ func Setup(ctx context.Context, js jetstream.JetStream, l Layout) error {
 		}
 	}
 	return setUpConsumer(ctx, js, l.consumer())
-}
-
-// Check verifies the streams and the consumer and changes nothing. Its error
-// lists what is missing or differs in a way that would break a promise, with
-// what is there, what should be, and what to do. A stream of another
-// installation is a *ForeignError. What only people can mend is an ErrDiffers.
-func Check(ctx context.Context, js jetstream.JetStream, l Layout) error {
-	for _, want := range l.streams() {
-		have, err := readStream(ctx, js, want.Name)
-		if err != nil {
-			return err
-		}
-		if have == nil {
-			return fmt.Errorf("stream %s is missing: run `worker migrate`", want.Name)
-		}
-		if err := l.verifyStream(want, *have); err != nil {
-			return err
-		}
-		if want.Metadata[recipientKey] != "" && have.Metadata[recipientKey] == "" {
-			return fmt.Errorf("stream %s publishes no recipient to seal passwords for: run `worker migrate`", want.Name)
-		}
-		if tooWide(want, *have) {
-			return fmt.Errorf("stream %s takes messages within %v for duplicates, which should be %v: run `worker migrate`",
-				want.Name, have.Duplicates, want.Duplicates)
-		}
-	}
-	want := l.consumer()
-	have, err := readConsumer(ctx, js)
-	if err != nil {
-		return err
-	}
-	if have == nil {
-		return fmt.Errorf("consumer %s of stream %s is missing: run `worker migrate`", ConsumerName, RequestsStream)
-	}
-	return verifyConsumer(want, *have)
 }
 
 // Adopt writes the layout's installation into all streams, whatever was there,
@@ -119,10 +78,20 @@ func setUpStream(ctx context.Context, js jetstream.JetStream, l Layout, want jet
 	if err := l.verifyStream(want, *have); err != nil {
 		return err
 	}
-	if describes(*have, want.Metadata) && !tooWide(want, *have) {
+	known := describes(*have, want.Metadata)
+	if known && !tooWide(want, *have) {
 		return nil
 	}
-	return updateStream(ctx, js, want, *have)
+	if err := updateStream(ctx, js, want, *have); err != nil || known {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("verify what was written into stream %s: %w", want.Name, ctx.Err())
+	case <-time.After(settlement):
+	}
+	_, err = checkStream(ctx, js, l, want)
+	return err
 }
 
 // updateStream writes what a stream that exists takes over from want.
@@ -193,26 +162,6 @@ func readConsumer(ctx context.Context, js jetstream.JetStream) (*jetstream.Consu
 		return nil, fmt.Errorf("read consumer %s of stream %s: %w", ConsumerName, RequestsStream, err)
 	}
 	return &consumer.CachedInfo().Config, nil
-}
-
-func (l Layout) verifyStream(want, have jetstream.StreamConfig) error {
-	if list := streamDifferences(want, have); len(list) > 0 {
-		return fmt.Errorf("%w: stream %s is not as it must be: %s; edit it with `nats stream edit %s`, or, as storage and retention "+
-			"cannot be edited, empty it, remove it and run `worker migrate`", ErrDiffers, want.Name, strings.Join(list, "; "), want.Name)
-	}
-	there, ours := have.Metadata[installationKey], want.Metadata[installationKey]
-	if there != "" && ours != "" && there != ours {
-		return &ForeignError{Stream: want.Name, Have: there, Want: ours}
-	}
-	return l.verifyRecipient(want, have)
-}
-
-func verifyConsumer(want, have jetstream.ConsumerConfig) error {
-	if list := consumerDifferences(want, have); len(list) > 0 {
-		return fmt.Errorf("%w: consumer %s of stream %s is not as it must be: %s; remove it with `nats consumer rm %s %s` and run `worker migrate`",
-			ErrDiffers, ConsumerName, RequestsStream, strings.Join(list, "; "), RequestsStream, ConsumerName)
-	}
-	return nil
 }
 
 // describes reports whether a stream's metadata says all this.

@@ -1,0 +1,86 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Check verifies the streams and the consumer and changes nothing. Its error
+// lists what is missing or differs in a way that would break a promise, with
+// what is there, what should be, and what to do. A stream of another
+// installation is a *ForeignError. What only people can mend is an ErrDiffers. A
+// recipient that is not the first of the layout passes; a Guard warns of it.
+func Check(ctx context.Context, js jetstream.JetStream, l Layout) error {
+	if _, err := checkStreams(ctx, js, l); err != nil {
+		return err
+	}
+	want := l.consumer()
+	have, err := readConsumer(ctx, js)
+	if err != nil {
+		return err
+	}
+	if have == nil {
+		return fmt.Errorf("consumer %s of stream %s is missing: run `worker migrate`", ConsumerName, RequestsStream)
+	}
+	return verifyConsumer(want, *have)
+}
+
+// checkStreams verifies the streams, and returns the recipient that they publish.
+func checkStreams(ctx context.Context, js jetstream.JetStream, l Layout) (recipient string, err error) {
+	for _, want := range l.streams() {
+		have, err := checkStream(ctx, js, l, want)
+		if err != nil {
+			return "", err
+		}
+		if want.Name == RequestsStream {
+			recipient = have.Metadata[recipientKey]
+		}
+	}
+	return recipient, nil
+}
+
+// checkStream verifies one stream and returns what is there.
+func checkStream(ctx context.Context, js jetstream.JetStream, l Layout, want jetstream.StreamConfig) (*jetstream.StreamConfig, error) {
+	have, err := readStream(ctx, js, want.Name)
+	if err != nil {
+		return nil, err
+	}
+	if have == nil {
+		return nil, fmt.Errorf("stream %s is missing: run `worker migrate`", want.Name)
+	}
+	l.ReplaceRecipient = false
+	if err := l.verifyStream(want, *have); err != nil {
+		return nil, err
+	}
+	if want.Metadata[recipientKey] != "" && have.Metadata[recipientKey] == "" {
+		return nil, fmt.Errorf("stream %s publishes no recipient to seal passwords for: run `worker migrate`", want.Name)
+	}
+	if tooWide(want, *have) {
+		return nil, fmt.Errorf("stream %s takes messages within %v for duplicates, which should be %v: run `worker migrate`",
+			want.Name, have.Duplicates, want.Duplicates)
+	}
+	return have, nil
+}
+
+func (l Layout) verifyStream(want, have jetstream.StreamConfig) error {
+	if list := streamDifferences(want, have); len(list) > 0 {
+		return fmt.Errorf("%w: stream %s is not as it must be: %s; edit it with `nats stream edit %s`, or, as storage and retention "+
+			"cannot be edited, empty it, remove it and run `worker migrate`", ErrDiffers, want.Name, strings.Join(list, "; "), want.Name)
+	}
+	there, ours := have.Metadata[installationKey], want.Metadata[installationKey]
+	if there != "" && ours != "" && there != ours {
+		return &ForeignError{Stream: want.Name, Have: there, Want: ours}
+	}
+	return l.verifyRecipient(want, have)
+}
+
+func verifyConsumer(want, have jetstream.ConsumerConfig) error {
+	if list := consumerDifferences(want, have); len(list) > 0 {
+		return fmt.Errorf("%w: consumer %s of stream %s is not as it must be: %s; remove it with `nats consumer rm %s %s` and run `worker migrate`",
+			ErrDiffers, ConsumerName, RequestsStream, strings.Join(list, "; "), RequestsStream, ConsumerName)
+	}
+	return nil
+}

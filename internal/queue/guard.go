@@ -1,0 +1,94 @@
+package queue
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// GuardConfig says how a Guard works. Zero values take their defaults.
+type GuardConfig struct {
+	// Interval lies between two looks, and a tenth of it after one that found
+	// something; default 1 minute.
+	Interval time.Duration
+	Log      *slog.Logger // default: slog.Default()
+	// Report is told about PartStreams after each look; nil means well. It may be
+	// nil.
+	Report func(part string, err error)
+}
+
+// Guard looks at the streams from time to time, as somebody may change whose they
+// are, or for whom passwords are sealed, while workers work. It only reads: what
+// it finds is for people to judge.
+type Guard struct {
+	js     jetstream.JetStream
+	layout Layout
+	cfg    GuardConfig
+	cancel context.CancelFunc
+	done   chan struct{}
+	warned bool // of a recipient that is not the first; used by run alone
+}
+
+// NewGuard starts with a first look. Close ends it.
+func NewGuard(js jetstream.JetStream, l Layout, cfg GuardConfig) *Guard {
+	cfg.Interval = orDefault(cfg.Interval, time.Minute)
+	cfg.Log = orDefault(cfg.Log, slog.Default())
+	if cfg.Report == nil {
+		cfg.Report = func(string, error) {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	g := &Guard{js: js, layout: l, cfg: cfg, cancel: cancel, done: make(chan struct{})}
+	go g.run(ctx)
+	return g
+}
+
+// Close ends a look under way and waits until the guard has ended.
+func (g *Guard) Close() {
+	g.cancel()
+	<-g.done
+}
+
+func (g *Guard) run(ctx context.Context) {
+	defer close(g.done)
+	for {
+		pause := g.cfg.Interval
+		if err := g.look(ctx); err != nil {
+			pause /= 10
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// look verifies the streams and says what it found, but for a connection that is
+// away: that is reported as a part of its own.
+func (g *Guard) look(ctx context.Context) error {
+	looking, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	recipient, err := checkStreams(looking, g.js, g.layout)
+	if ctx.Err() != nil || err != nil && !g.js.Conn().IsConnected() {
+		return err
+	}
+	g.cfg.Report(PartStreams, err)
+	if err == nil {
+		g.compare(recipient)
+	}
+	return err
+}
+
+// compare warns, once, of a recipient whose identity is there but not the first:
+// after a rotation nobody but Setup publishes the new one.
+func (g *Guard) compare(recipient string) {
+	isFirst := len(g.layout.Recipients) == 0 || recipient == g.layout.Recipients[0]
+	if !isFirst && !g.warned {
+		g.cfg.Log.Warn("publishers seal passwords for another identity than the first in SECRETS_IDENTITY_FILE; "+
+			"run `worker migrate` to have publishers seal for the first identity",
+			"stream", RequestsStream, "published", recipient, "first", g.layout.Recipients[0])
+	}
+	g.warned = !isFirst
+}
