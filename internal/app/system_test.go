@@ -168,7 +168,7 @@ func (s *system) publish(bodies ...[]byte) []uint64 {
 // eventually waits until something is so, and fails after a deadline.
 func (s *system) eventually(what string, is func() bool) {
 	s.t.Helper()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(3 * time.Minute) // of a machine that has more to do
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for !is() {
