@@ -23,9 +23,10 @@ type gateway struct {
 	cloud http.Handler
 	hunt  *hunt
 
-	mu     sync.Mutex
-	tokens int
-	fates  map[string][]fate // by what befalls whom; see whose
+	mu      sync.Mutex
+	tokens  int
+	fates   map[string][]fate      // by what befalls whom; see whose
+	failing map[string]*failingJob // by id
 }
 
 // fate answers a call.
@@ -33,6 +34,7 @@ type fate func(http.ResponseWriter, *intercepted)
 
 // intercepted is a call on its way to the cloud.
 type intercepted struct {
+	gateway *gateway
 	request *http.Request
 	body    []byte
 	token   string
@@ -44,16 +46,22 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the caller has gone
 	}
-	c := &intercepted{request: r, body: body, token: r.Header.Get("X-Auth-Token")}
+	c := &intercepted{gateway: g, request: r, body: body, token: r.Header.Get("X-Auth-Token")}
 	c.execute = func() *httptest.ResponseRecorder { return g.execute(r, body) }
 	if answer := g.next(whose(r, body)); answer != nil {
 		answer(w, c)
 		return
 	}
-	passed := c.execute()
-	maps.Copy(w.Header(), passed.Header())
-	w.WriteHeader(passed.Code)
-	_, _ = w.Write(passed.Body.Bytes()) // the caller may have gone
+	answer := c.execute()
+	g.failJobs(r, answer)
+	pass(w, answer)
+}
+
+// pass answers as the cloud did.
+func pass(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes()) // the caller may have gone
 }
 
 func (g *gateway) execute(r *http.Request, body []byte) *httptest.ResponseRecorder {
@@ -92,13 +100,18 @@ func (g *gateway) next(whose string) fate {
 	return waiting[0]
 }
 
-// spared are those whose fate no call has met.
+// spared are those whose fate no call has met, and failing jobs that no list has shown.
 func (g *gateway) spared() (names []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for name, waiting := range g.fates {
 		if len(waiting) > 0 {
 			names = append(names, name)
+		}
+	}
+	for id, job := range g.failing {
+		if !job.listed {
+			names = append(names, "job "+id)
 		}
 	}
 	return names
@@ -217,7 +230,7 @@ func hangUp(w http.ResponseWriter, last string) {
 // startGateway puts a gateway between the workers and the cloud of s.
 func startGateway(t *testing.T, s *system, h *hunt) *gateway {
 	t.Helper()
-	g := &gateway{cloud: s.cloud, hunt: h}
+	g := &gateway{cloud: s.cloud, hunt: h, failing: map[string]*failingJob{}}
 	server := httptest.NewServer(g)
 	t.Cleanup(server.Close)
 	s.settings["DDS_ENDPOINT"], s.settings["OS_AUTH_URL"] = server.URL, server.URL

@@ -154,6 +154,9 @@ func (r *routes) answered() []route {
 	refused := func(name string, write func(*intercepted) string) route {
 		return route{name: name, befalls: []fate{refuse(400, "DBS.280001", write)}, state: provision.Failed, via: "permanent invalid", says: "[redacted]"}
 	}
+	failed := func(name, says string, write func(*intercepted) string) route {
+		return route{name: name, befalls: []fate{jobFails(write)}, state: provision.Failed, via: "created ", says: says}
+	}
 	unknown := func(name, via string, befalls ...fate) route {
 		return route{name: name, befalls: befalls, state: provision.Ready, via: via}
 	}
@@ -162,6 +165,8 @@ func (r *routes) answered() []route {
 		refused("echo-base64-0", inBase64(0)), refused("echo-base64-1", inBase64(1)), refused("echo-base64-2", inBase64(2)),
 		refused("echo-url-base64", inURLBase64), refused("echo-hex", inHex), refused("echo-capitals", inCapitals),
 		refused("echo-token", withItsToken),
+		failed("job-plain", "failed: [redacted]", inPlain), failed("job-query", "failed: [redacted]", inQuery),
+		failed("job-base64", "failed: [redacted]", inBase64(1)), failed("job-token", "failed: The request with [redacted] failed.", withBeginning),
 		unknown("unauthorized", "not_executed auth", refuse(401, "APIGW.0301", withItsToken)),
 		unknown("throttled", "not_executed rate", refuse(429, "APIGW.0308", inPlain), refuse(429, "DBS.280443", inBase64(1))),
 		unknown("busy", "busy busy", refuse(400, "DBS.200998", inPlain)),

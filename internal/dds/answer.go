@@ -12,26 +12,21 @@ import (
 )
 
 // showID makes an id of a call fit to be shown and stored.
-func showID(id string, secrets []string) string {
-	return cut(printable(scrub(id, secrets, false)), 128)
-}
-
-// secrets are those of the call, and the token that a login brought.
-func (a answer) secrets() []string {
-	return append(a.call.secrets(), a.header.Get("X-Subject-Token"))
-}
+func showID(id string, s secrets) string { return cut(printable(s.scrub(id, false)), 128) }
 
 // unreadable is the error of an answer that does not tell what became of the
 // call. what completes "the cloud sent …".
 func (a answer) unreadable(what string) *provision.CloudError {
-	secrets := a.secrets()
-	begin := cut(oneLine(scrub(string(a.body), secrets, true)), maxExcerpt)
-	if begin != "" {
+	begin := a.secrets.scrub(string(a.body), true)
+	if a.call.body == nil && isTelltale(begin) {
+		begin = redacted // it may repeat an earlier call, whose password this one does not know
+	}
+	if begin = cut(oneLine(begin), maxExcerpt); begin != "" {
 		begin = "; it begins: " + begin
 	}
 	return &provision.CloudError{
 		Op: string(a.call.op), Class: provision.ClassLost, Status: a.status, RequestID: a.requestID,
-		Message: cut(clean("the cloud sent "+what, secrets)+begin, maxMessage),
+		Message: cut(a.secrets.clean("the cloud sent "+what)+begin, maxMessage),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"ddsworker/internal/provision"
 )
@@ -43,6 +44,43 @@ func BenchmarkRefusedCreate(b *testing.B) {
 		if _, err := c.CreateInstance(context.Background(), project, createBody); err == nil {
 			b.Fatal("no error")
 		}
+	}
+}
+
+// BenchmarkJobs reads a page of 100 jobs that run.
+func BenchmarkJobs(b *testing.B) {
+	const item = `{"id":"%08x-4b1e-4cc2-9d5a-%012x","name":"CreateMongoDB","instance_id":"%032xin02","instance_name":"cluster-%d",` +
+		`"status":"Running","progress":"9%%","fail_reason":"","created_at":"2022-09-05T06:24:14+0000","ended_at":""}`
+	items := make([]string, 100)
+	for i := range items {
+		items[i] = fmt.Sprintf(item, i*2654435761&0xffffffff, i*7919, i*104729, i)
+	}
+	body := `{"jobs":[` + strings.Join(items, ",") + `]}`
+	c, _ := client(b, "https://dds.example.test", HTTP{})
+	c.sender.client.Transport = canned{200, body}
+	window := provision.JobWindow{From: time.Now().Add(-time.Hour), To: time.Now()}
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if page, err := c.Jobs(context.Background(), project, window); err != nil || len(page.Jobs) != 100 || page.Jobs[99].InstanceID == "" {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkScrub looks for two secrets in the longest text that is looked at, and
+// in those that are made to waste time.
+func BenchmarkScrub(b *testing.B) {
+	s := newSecrets(tokenCanary, passCanary)
+	for name, text := range map[string]string{
+		"plain": long("a text of words ", ""), "percents": long("25", "%"), "HTML": long("amp;", "&"), "JSON": long("u005c", `\`),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				s.scrub(text, false)
+			}
+		})
 	}
 }
 

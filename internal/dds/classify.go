@@ -18,21 +18,20 @@ const maxRetryAfter = time.Hour
 // status only where there is no code, or none that is known (§6).
 func classify(a answer) *provision.CloudError {
 	r := readRefusal(a.body)
-	secrets := a.secrets()
 	m := meaningOf(a.call.op, a.status, r)
 	e := &provision.CloudError{
 		Op: string(a.call.op), Class: m.class, Limit: m.limit, Then: m.then,
-		Status: a.status, Code: scrub(r.code, secrets, false), Message: clean(r.message, secrets),
+		Status: a.status, Code: a.secrets.scrub(r.code, false), Message: a.secrets.clean(r.message),
 		RequestID: a.requestID, RetryAfter: retryAfter(a.header),
 	}
 	if e.RequestID == "" {
-		e.RequestID = showID(r.requestID, secrets)
+		e.RequestID = showID(r.requestID, a.secrets)
 	}
 	switch {
 	case a.status >= 300 && a.status <= 399:
-		e.Message = clean("redirected to "+redirectHost(a.header)+", which is never followed: set the endpoint to the address that answers", secrets)
+		e.Message = a.secrets.clean("redirected to " + redirectHost(a.header) + ", which is never followed: set the endpoint to the address that answers")
 	case e.Message == "":
-		e.Message = clean(a.withoutJSON(), secrets)
+		e.Message = a.secrets.clean(a.withoutJSON())
 	}
 	if a.call.op == opLogin && e.Class == provision.ClassForbidden && a.status == http.StatusUnauthorized {
 		e.Err = tokencache.ErrCredentials // the others do not feed the lockout, and may concern one project only

@@ -5,7 +5,7 @@
 // that redirects are never followed, that every error is a *provision.CloudError
 // with exactly one class, and that the class not_sent is only given when nothing
 // of the call can have run: what is in doubt is lost. No error, and nothing else
-// that it returns but the token itself, holds a password or a token.
+// that it returns but the token itself, holds a password or a token of its call.
 package dds
 
 import (
@@ -120,7 +120,7 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	a, err := c.sender.send(ctx, call{
 		op: r.op, method: r.method, url: target.String(), body: r.body, limit: r.limit,
 		header:  http.Header{"X-Auth-Token": {token.Reveal()}, "X-Language": {c.language}},
-		secrets: func() []string { return []string{token.Reveal(), passwordIn(r.body)} },
+		secrets: newSecrets(token.Reveal(), passwordIn(r.body)),
 	})
 	if ce, ok := errors.AsType[*provision.CloudError](err); ok && ce.Class == provision.ClassAuth {
 		// A code that means something else when it is repeated may have meant it now.
@@ -166,7 +166,7 @@ func noToken(o op, err error) *provision.CloudError {
 		e.Message = "no token, the login failed: " + login.Message
 		return e
 	}
-	e.Message = clean("no token: "+err.Error(), nil)
+	e.Message = secrets(nil).clean("no token: " + err.Error())
 	return e
 }
 

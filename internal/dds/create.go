@@ -29,12 +29,15 @@ func (c *Client) CreateInstance(ctx context.Context, projectID string, body []by
 	if err := a.decode(&created); err != nil {
 		return provision.Created{}, err
 	}
-	if created.ID == "" {
-		return provision.Created{}, a.unreadable("an answer without an instance id")
+	instance, instanceOK := a.secrets.id(created.ID)
+	job, jobOK := a.secrets.id(created.JobID)
+	order, orderOK := a.secrets.id(created.OrderID)
+	if instance == "" || !instanceOK || !jobOK || !orderOK {
+		return provision.Created{}, a.unreadable("an answer without an instance id, or with ids that are none")
 	}
 	return provision.Created{
-		InstanceID: string(created.ID), JobID: string(created.JobID), OrderID: string(created.OrderID),
-		Status: string(created.Status), HTTPStatus: a.status, CloudRequestID: a.requestID,
+		InstanceID: instance, JobID: job, OrderID: order,
+		Status: a.secrets.words(created.Status), HTTPStatus: a.status, CloudRequestID: a.requestID,
 	}, nil
 }
 
@@ -57,5 +60,9 @@ func (c *Client) DeleteInstance(ctx context.Context, projectID, instanceID strin
 			return "", "", err
 		}
 	}
-	return string(deleted.JobID), a.requestID, nil
+	jobID, ok := a.secrets.id(deleted.JobID)
+	if !ok {
+		return "", "", a.unreadable("an answer with a job id that is none")
+	}
+	return jobID, a.requestID, nil
 }

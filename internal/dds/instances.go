@@ -46,7 +46,7 @@ func (c *Client) ListInstances(ctx context.Context, projectID string, q provisio
 		Instances: make([]provision.Instance, len(listed.Instances)), Total: total, CloudRequestID: a.requestID,
 	}
 	for i, item := range listed.Instances {
-		if page.Instances[i], ok = readInstance(item); !ok {
+		if page.Instances[i], ok = readInstance(item, a.secrets); !ok {
 			return provision.InstancePage{}, a.unreadable("a list with an instance that has no id")
 		}
 	}
@@ -80,34 +80,40 @@ type listedInstance struct {
 	}] `json:"groups"`
 }
 
-// readInstance reads one item; false if it has no id.
-func readInstance(item json.RawMessage) (provision.Instance, bool) {
+// readInstance reads one item; false if it has no id, or one that is none.
+func readInstance(item json.RawMessage, s secrets) (provision.Instance, bool) {
 	var l listedInstance
-	if json.Unmarshal(item, &l) != nil || l.ID == "" {
+	if json.Unmarshal(item, &l) != nil {
+		return provision.Instance{}, false
+	}
+	id, ok := s.id(l.ID)
+	if id == "" || !ok {
 		return provision.Instance{}, false
 	}
 	i := provision.Instance{
-		ID: string(l.ID), Name: string(l.Name), Status: string(l.Status), Mode: string(l.Mode),
-		Datastore: string(l.Datastore.value.Type), Version: string(l.Datastore.value.Version),
-		Port: string(l.Port), Region: string(l.Region), VPCID: string(l.VPCID), SubnetID: string(l.SubnetID),
-		Created: string(l.Created), Tags: make(map[string]string, len(l.Tags)),
+		ID: id, Name: s.text(l.Name), Status: s.words(l.Status), Mode: s.text(l.Mode),
+		Datastore: s.text(l.Datastore.value.Type), Version: s.text(l.Datastore.value.Version),
+		Port: s.text(l.Port), Region: s.text(l.Region), VPCID: s.text(l.VPCID), SubnetID: s.text(l.SubnetID),
+		Created: s.text(l.Created), Tags: make(map[string]string, len(l.Tags)),
 	}
 	for _, action := range l.Actions {
 		if action != "" {
-			i.Actions = append(i.Actions, string(action))
+			i.Actions = append(i.Actions, s.text(action))
 		}
 	}
 	for _, tag := range l.Tags {
-		i.Tags[string(tag.Key)] = string(tag.Value)
+		i.Tags[s.text(tag.Key)] = s.text(tag.Value)
 	}
 	for _, group := range l.Groups {
 		for _, node := range group.Nodes {
 			if node.PrivateIP != "" && l.Port != "" { // empty until the machine exists
-				i.Addresses = append(i.Addresses, net.JoinHostPort(string(node.PrivateIP), string(l.Port)))
+				i.Addresses = append(i.Addresses, net.JoinHostPort(s.text(node.PrivateIP), i.Port))
 			}
 		}
 	}
-	if detail, ok := provision.RedactBody(bytes.ToValidUTF8(item, []byte("\uFFFD"))); ok {
+	if _, found := s.hide(string(item), false); found {
+		i.Detail = json.RawMessage(`"` + redacted + `"`)
+	} else if detail, ok := provision.RedactBody(bytes.ToValidUTF8(item, []byte("\uFFFD"))); ok {
 		i.Detail = detail
 	}
 	return i, true

@@ -29,8 +29,8 @@ func (c *Client) Job(ctx context.Context, projectID, jobID string) (provision.Jo
 	if err := a.decode(&answered); err != nil {
 		return provision.Job{}, err
 	}
-	job := answered.Job.job()
-	if job.ID == "" || job.Status == "" {
+	job, ok := answered.Job.job(a.secrets)
+	if !ok || job.Status == "" {
 		return provision.Job{}, a.unreadable("an answer without the job's id or status")
 	}
 	return job, nil
@@ -62,7 +62,7 @@ func (c *Client) Jobs(ctx context.Context, projectID string, w provision.JobWind
 		// A bad item stays in its place, empty: a page that is too short is the last.
 		var l listedJob
 		if json.Unmarshal(item, &l) == nil {
-			page.Jobs[i] = l.job()
+			page.Jobs[i], _ = l.job(a.secrets)
 		}
 	}
 	return page, nil
@@ -87,14 +87,19 @@ type listedJob struct {
 	InstanceID text `json:"instance_id"`
 }
 
-func (l listedJob) job() provision.Job {
+// job returns what is kept of a job; false if it has no id, or one that is none.
+func (l listedJob) job(s secrets) (provision.Job, bool) {
+	id, ok := s.id(l.ID)
+	instanceID, instanceOK := s.id(cmp.Or(l.InstanceID, l.Instance.value.ID))
+	if id == "" || !ok || !instanceOK {
+		return provision.Job{}, false
+	}
 	j := provision.Job{
-		ID: string(l.ID), Name: string(l.Name), Status: string(l.Status), FailReason: cut(string(l.Reason), maxMessage),
-		InstanceID: string(cmp.Or(l.InstanceID, l.Instance.value.ID)),
-		Created:    cmp.Or(l.Created, l.CreatedAt).instant(), Ended: cmp.Or(l.Ended, l.EndedAt).instant(),
+		ID: id, Name: s.text(l.Name), InstanceID: instanceID, Status: s.words(l.Status), FailReason: s.words(l.Reason),
+		Created: cmp.Or(l.Created, l.CreatedAt).instant(), Ended: cmp.Or(l.Ended, l.EndedAt).instant(),
 	}
 	if progress, ok := l.Progress.number(); ok {
 		j.Progress = min(max(progress, 0), 100)
 	}
-	return j
+	return j, true
 }

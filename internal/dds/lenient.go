@@ -90,6 +90,9 @@ func (o *object[T]) UnmarshalJSON(b []byte) error {
 // instant reads a time of jobs (§3.1, offset without a colon) or of tokens
 // (§1.2). One without a zone is UTC. It is zero for anything else.
 func (t text) instant() time.Time {
+	if t == "" {
+		return time.Time{} // most jobs of a list have not ended, and a failed parse is dear
+	}
 	for _, layout := range []string{"2006-01-02T15:04:05Z0700", time.RFC3339, "2006-01-02T15:04:05"} {
 		if at, err := time.Parse(layout, string(t)); err == nil {
 			return at.UTC()

@@ -70,7 +70,7 @@ func (l *Login) Login(ctx context.Context, projectID string) (tokencache.Token, 
 	}
 	a, err := l.sender.send(ctx, call{
 		op: opLogin, method: http.MethodPost, url: l.target, header: http.Header{}, body: body, limit: maxAnswer,
-		secrets: func() []string { return []string{l.password.Reveal()} },
+		secrets: newSecrets(l.password.Reveal()),
 	})
 	if err != nil {
 		return tokencache.Token{}, err

@@ -1,15 +1,12 @@
 package dds
 
 import (
-	"encoding/base64"
-	"encoding/hex"
-	"html"
-	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"ddsworker/internal/provision"
 )
 
 const (
@@ -29,10 +26,68 @@ const (
 	worthDecoding = 4
 )
 
+// secrets are what must not be shown of a call, as they are looked for: without
+// escapes and in small letters.
+type secrets []string
+
+// newSecrets leaves out values that are empty.
+func newSecrets(values ...string) (s secrets) {
+	for _, value := range values {
+		// One that is escaped too often is redacted with every text that holds it.
+		if plain, _ := unescape(value); plain != "" {
+			s = append(s, lower(plain))
+		}
+	}
+	return s
+}
+
+// id returns an id that the cloud gave. It is false if that is none by its shape
+// or holds a secret: none must travel as an id. Letters are of one case: those
+// of tokens and passwords are of both.
+func (s secrets) id(t text) (string, bool) {
+	id := string(t)
+	return id, id == "" || isSegment(id) && (lower(id) == id || strings.ToUpper(id) == id) && s.scrub(id, false) == id
+}
+
+// text makes a field of an answer fit to be kept.
+func (s secrets) text(t text) string {
+	if shown := s.scrub(string(t), false); shown != string(t) {
+		return printable(shown)
+	}
+	return string(t)
+}
+
+// words makes what an answer says about an instance or job fit to be kept. It may
+// repeat the create call, whose password is not known any more, so words that
+// speak of a secret are hidden whole.
+func (s secrets) words(t text) string {
+	const shortest = 12 // shorter words have no room for a password and its name
+	if len(t) < shortest {
+		return s.text(t)
+	}
+	if isTelltale(string(t[:min(len(t), maxScrubbed)])) {
+		return redacted
+	}
+	return s.clean(string(t))
+}
+
+// isTelltale tells whether words may give away a secret that nobody knows, plain
+// or encoded.
+func isTelltale(words string) bool {
+	plain, ok := unescape(words)
+	if !ok || provision.IsTelltale(plain) {
+		return true
+	}
+	return plain != encoding{worthDecoding, func(decoded []byte) bool {
+		// It may begin in the midst of something: its words count, not its shape.
+		return provision.IsTelltale("…" + string(decoded))
+	}}.hide(plain)
+}
+
 // clean makes words fit to be shown and stored: valid UTF-8 without control
 // characters, at most 500 characters, and without any of the secrets.
-func clean(words string, secrets []string) string {
-	return cut(oneLine(scrub(words, secrets, false)), maxMessage)
+func (s secrets) clean(words string) string {
+	return cut(oneLine(s.scrub(words, false)), maxMessage)
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(printable(s)), " ") }
@@ -58,36 +113,80 @@ func cut(s string, limit int) string {
 // scrub replaces every occurrence of a secret, however it is escaped or encoded
 // and in letters of either case: services repeat requests in their answers. Where
 // the text was cut off, its end may be the beginning of a secret. A text with a
-// secret comes back without escapes.
-func scrub(text string, secrets []string, cutOff bool) string {
+// secret comes back without escapes, and one that is escaped beyond measure not
+// at all.
+func (s secrets) scrub(text string, cutOff bool) string {
 	if len(text) > maxScrubbed {
 		text, cutOff = text[:maxScrubbed], true
 	}
-	searched := text
-	if cutOff {
-		searched = halfEscape.ReplaceAllString(searched, "")
-	}
-	searched = unescape(searched)
-	clean, least := searched, 0
-	if cutOff {
-		least = 1
-	}
-	for _, secret := range secrets {
-		if secret = unescape(secret); secret != "" {
-			clean = hideEncoded(hide(clean, secret, least), secret, cutOff)
-		}
-	}
-	if clean != searched {
+	if clean, found := s.hide(text, cutOff); found {
 		return clean
 	}
 	return text
 }
 
-// hide replaces the secret in text, and what is its beginning for at least 16
-// bytes; at the end of a text that was cut off, for least bytes, if that is not 0.
-func hide(text, secret string, least int) string {
-	secret = lower(secret)
-	head := secret[:min(len(secret), worthHiding)]
+// hide is scrub for a text of any length. It is false if there is no secret.
+func (s secrets) hide(text string, cutOff bool) (clean string, found bool) {
+	shortest, least, leastDecoded := s.shortest(), 0, 0
+	if cutOff {
+		text = halfEscape.ReplaceAllString(text, "")
+		shortest, least, leastDecoded = worthDecoding, 1, worthDecoding
+	} else if len(text) < shortest {
+		return "", false
+	}
+	text, ok := unescape(text)
+	if !ok {
+		return redacted, true
+	}
+	clean = text
+	for _, secret := range s {
+		clean = hidePlain(clean, secret, least)
+	}
+	clean = encoding{max(shortest, worthDecoding), func(decoded []byte) bool { return s.in(decoded, leastDecoded) }}.hide(clean)
+	return clean, clean != text
+}
+
+// shortest is how many bytes hold a secret at least: neither an escape nor an
+// encoding makes it shorter.
+func (s secrets) shortest() int {
+	least := worthHiding
+	for _, secret := range s {
+		least = min(least, len(secret))
+	}
+	return least
+}
+
+// in tells whether what was decoded holds a secret, or has at least so many bytes
+// of one at its end; 0: that does not count.
+func (s secrets) in(decoded []byte, least int) bool {
+	plain, ok := unescape(string(decoded))
+	if !ok {
+		return true
+	}
+	plain = lower(plain)
+	return slices.ContainsFunc(s, func(secret string) bool {
+		return len(secret) >= worthDecoding && (strings.Contains(plain, head(secret)) || begun(plain, secret, least) > 0)
+	})
+}
+
+// head is what counts as the secret.
+func head(secret string) string { return secret[:min(len(secret), worthHiding)] }
+
+// begun is how many bytes of the secret's head stand at the end of text, in small
+// letters: 0 if they are fewer than least, or least is 0.
+func begun(text, secret string, least int) int {
+	for n := len(head(secret)) - 1; least > 0 && n >= least; n-- {
+		if strings.HasSuffix(text, secret[:n]) {
+			return n
+		}
+	}
+	return 0
+}
+
+// hidePlain replaces the secret in text, and what is its beginning for at least
+// 16 bytes; at the end of the text for least bytes, if that is not 0.
+func hidePlain(text, secret string, least int) string {
+	head := head(secret)
 	var b strings.Builder
 	rest := lower(text)
 	for {
@@ -101,104 +200,27 @@ func hide(text, secret string, least int) string {
 		}
 		text, rest = text[at+n:], rest[n:]
 	}
-	for n := len(head) - 1; least > 0 && n >= least; n-- {
-		if strings.HasSuffix(rest, head[:n]) {
-			text = text[:len(text)-n] + redacted
-			break
-		}
+	if n := begun(rest, secret, least); n > 0 {
+		text = text[:len(text)-n] + redacted
 	}
 	return b.String() + text
 }
 
 // lower makes ASCII letters small and leaves every byte in its place.
 func lower(s string) string {
+	isCapital := func(c byte) bool { return 'A' <= c && c <= 'Z' }
+	first := 0
+	for first < len(s) && !isCapital(s[first]) {
+		first++
+	}
+	if first == len(s) {
+		return s
+	}
 	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c - 'A' + 'a'
+	for i, c := range b[first:] {
+		if isCapital(c) {
+			b[first+i] += 'a' - 'A'
 		}
 	}
 	return string(b)
-}
-
-var (
-	base64Run = regexp.MustCompile(`[0-9A-Za-z+/_-]{6,}`)
-	hexRun    = regexp.MustCompile(`[0-9a-fA-F]{8,}`)
-	// Both alphabets of base64 become one.
-	standard = strings.NewReplacer("-", "+", "_", "/")
-)
-
-// hideEncoded replaces the runs of base64 and hex that hold the secret. What they
-// encode may begin anywhere in them.
-func hideEncoded(text, secret string, cutOff bool) string {
-	if len(secret) < worthDecoding {
-		return text
-	}
-	least := 0
-	if cutOff {
-		least = worthDecoding
-	}
-	holds := func(decoded []byte) bool {
-		plain := unescape(string(decoded))
-		return hide(plain, secret, least) != plain
-	}
-	text = hexRun.ReplaceAllStringFunc(text, func(run string) string {
-		for begin := range 2 {
-			if decoded, _ := hex.DecodeString(run[begin:]); holds(decoded) { // of an odd number of digits the last is left out
-				return redacted
-			}
-		}
-		return run
-	})
-	return base64Run.ReplaceAllStringFunc(text, func(run string) string {
-		digits := standard.Replace(run)
-		for begin := range 4 {
-			group := digits[begin:]
-			if len(group)%4 == 1 {
-				group = group[:len(group)-1] // no byte ends there
-			}
-			if decoded, err := base64.RawStdEncoding.DecodeString(group); err == nil && holds(decoded) {
-				return redacted
-			}
-		}
-		return run
-	})
-}
-
-var (
-	// jsonUnits is a run of \u0041, with as many backslashes as it was quoted often.
-	jsonUnits = regexp.MustCompile(`(?:\\+u[0-9a-fA-F]{4})+`)
-	jsonUnit  = regexp.MustCompile(`\\+u([0-9a-fA-F]{4})`)
-	jsonShort = regexp.MustCompile(`\\+[bfnrt]`)
-	percents  = regexp.MustCompile(`%[0-9a-fA-F]{2}`)
-	// halfEscape is one that a text ends within.
-	halfEscape = regexp.MustCompile(`(?:\\+(?:u[0-9a-fA-F]{0,3})?|%[0-9a-fA-F]?|&#?[0-9a-zA-Z]{0,7})$`)
-)
-
-// unescape takes JSON's, HTML's and the URL's escapes out of s, however often
-// they were applied. It makes an escaped secret and the secret itself the same.
-func unescape(s string) string {
-	for strings.ContainsAny(s, `\%&`) {
-		before := s
-		s = jsonUnits.ReplaceAllStringFunc(s, func(run string) string {
-			var units []uint16
-			for _, m := range jsonUnit.FindAllStringSubmatch(run, -1) {
-				n, _ := strconv.ParseUint(m[1], 16, 16) // four hex digits
-				units = append(units, uint16(n))
-			}
-			return string(utf16.Decode(units))
-		})
-		s = jsonShort.ReplaceAllStringFunc(s, func(m string) string {
-			return map[byte]string{'b': "\b", 'f': "\f", 'n': "\n", 'r': "\r", 't': "\t"}[m[len(m)-1]]
-		})
-		s = percents.ReplaceAllStringFunc(s, func(m string) string {
-			n, _ := strconv.ParseUint(m[1:], 16, 8)
-			return string([]byte{byte(n)})
-		})
-		s = html.UnescapeString(s)
-		if s == before { // what is left escapes nothing but itself
-			break
-		}
-	}
-	return strings.ReplaceAll(s, `\`, "")
 }

@@ -46,7 +46,7 @@ func escapes(secret string) map[string]string {
 func TestScrub(t *testing.T) {
 	for _, secret := range []string{tokenCanary, passCanary, `a\\b`, "x", "p\u00e4ss", "100%41&amp;\U0001F600"} {
 		for name, form := range escapes(secret) {
-			got := scrub("before|"+form+"|after "+form, []string{"", secret}, false)
+			got := newSecrets("", secret).scrub("before|"+form+"|after "+form, false)
 			if got != "before|[redacted]|after [redacted]" {
 				t.Errorf("%s of %q: %q", name, secret, got)
 			}
@@ -57,19 +57,19 @@ func TestScrub(t *testing.T) {
 		"token " + tokenCanary[:15] + "...": "token " + tokenCanary[:15] + "...",
 		"ends with M":                       "ends with M",
 	} {
-		if got := scrub(text, []string{tokenCanary}, false); got != want {
+		if got := newSecrets(tokenCanary).scrub(text, false); got != want {
 			t.Errorf("%q: %q", text, got)
 		}
 	}
 	for _, cutOff := range []string{`Pa\"s/`, `Pa\"s/s\u00`, `Pa\"s/s\`, `P`, `Pa%22s%2`, `Pa&quot`} {
-		if got := scrub(`{"password":"`+cutOff, []string{passCanary}, true); got != `{"password":"[redacted]` {
+		if got := newSecrets(passCanary).scrub(`{"password":"`+cutOff, true); got != `{"password":"[redacted]` {
 			t.Errorf("%s, the beginning of a password at the cut: %q", cutOff, got)
 		}
 	}
-	if got := scrub(`C:\dir 100% &amp; \u00e4`, []string{passCanary}, false); got != `C:\dir 100% &amp; \u00e4` {
+	if got := newSecrets(passCanary).scrub(`C:\dir 100% &amp; \u00e4`, false); got != `C:\dir 100% &amp; \u00e4` {
 		t.Errorf("a text without a secret changed: %q", got)
 	}
-	if got := scrub(strings.Repeat("-", maxScrubbed-4)+passCanary, []string{passCanary}, false); strings.Contains(got, "Pa") {
+	if got := newSecrets(passCanary).scrub(strings.Repeat("-", maxScrubbed-4)+passCanary, false); strings.Contains(got, "Pa") {
 		t.Errorf("the beginning of a password where the text is cut: %q", got[maxScrubbed-10:])
 	}
 }
@@ -100,7 +100,7 @@ func TestScrubDecodes(t *testing.T) {
 	for _, secret := range []string{tokenCanary, passCanary, "Passw0rd"} {
 		for name, form := range encodings(secret) {
 			for _, before := range []string{"", "abc", "x="} {
-				got := scrub(before+form+" after", []string{secret}, false)
+				got := newSecrets(secret).scrub(before+form+" after", false)
 				got = strings.NewReplacer("[redacted]", "", ">?", "", "=", "").Replace(got) // padding may stay, and what is behind it
 				if got != " after" && got != "abc after" && got != "x after" {
 					t.Errorf("%s of %q: %q", name, secret, got)
@@ -109,12 +109,12 @@ func TestScrubDecodes(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"request 5a3b2c1d0e9f48a7b6c5d4e3f2a1b0c9 of instance 0123456789abcdef0123456789abcdefin02", base64.StdEncoding.EncodeToString([]byte("a text without it"))} {
-		if got := scrub(text, []string{tokenCanary, passCanary}, true); got != text {
+		if got := newSecrets(tokenCanary, passCanary).scrub(text, true); got != text {
 			t.Errorf("a text without a secret changed: %q", got)
 		}
 	}
 	cutOff := `{"encoded":"` + base64.StdEncoding.EncodeToString([]byte(`{"password":"`+passCanary[:6]))
-	if got := scrub(cutOff, []string{passCanary}, true); strings.Contains(got, "eyJwYXNz") {
+	if got := newSecrets(passCanary).scrub(cutOff, true); strings.Contains(got, "eyJwYXNz") {
 		t.Errorf("the beginning of a password where the encoded text is cut: %q", got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -80,7 +81,7 @@ func newSender(h HTTP) *sender {
 
 func (s *sender) close() { s.client.CloseIdleConnections() }
 
-// call is one HTTP request. secrets returns what must not show up in an error.
+// call is one HTTP request.
 type call struct {
 	op      op
 	method  string
@@ -88,7 +89,7 @@ type call struct {
 	header  http.Header
 	body    []byte
 	limit   int64
-	secrets func() []string
+	secrets secrets // must not be shown
 }
 
 // answer is a 2xx answer that was read whole.
@@ -98,6 +99,7 @@ type answer struct {
 	header    http.Header
 	body      []byte
 	requestID string
+	secrets   secrets // those of the call, and the token that a login brought
 }
 
 // send makes the call once. All its errors are *provision.CloudError.
@@ -114,8 +116,9 @@ func (s *sender) send(ctx context.Context, c call) (answer, error) {
 		return answer{}, c.broken(ctx, &way, err)
 	}
 	defer resp.Body.Close()
-	a := answer{call: c, status: resp.StatusCode, header: resp.Header}
-	a.requestID = showID(resp.Header.Get("X-Request-Id"), a.secrets()) // every answer has it (§6.1)
+	a := answer{call: c, status: resp.StatusCode, header: resp.Header,
+		secrets: slices.Concat(c.secrets, newSecrets(resp.Header.Get("X-Subject-Token")))}
+	a.requestID = showID(resp.Header.Get("X-Request-Id"), a.secrets) // every answer has it (§6.1)
 	a.body, err = io.ReadAll(io.LimitReader(resp.Body, c.limit+1))
 	long := int64(len(a.body)) > c.limit
 	ok := a.status >= 200 && a.status <= 299
@@ -159,7 +162,7 @@ func (c call) request(ctx context.Context, way *progress) (*http.Request, error)
 
 // fail returns an error of ours about the call.
 func (c call) fail(class provision.Class, message string) *provision.CloudError {
-	return &provision.CloudError{Op: string(c.op), Class: class, Message: clean(message, c.secrets())}
+	return &provision.CloudError{Op: string(c.op), Class: class, Message: c.secrets.clean(message)}
 }
 
 // broken is the error of a call that has no answer.

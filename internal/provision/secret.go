@@ -130,7 +130,7 @@ func (n *node) redact(known secrets) node {
 	}
 	switch n.kind {
 	case stringNode:
-		if isTelltale(n.value) || known.in(n.value) {
+		if IsTelltale(n.value) || known.in(n.value) {
 			shown.value = redacted
 		}
 	case numberNode:

@@ -89,7 +89,7 @@ func (s secrets) in(text string) bool {
 // hidesKey tells whether a field's name cannot be shown. A plain one may speak
 // of secrets, as adminPassword does.
 func (s secrets) hidesKey(key string) bool {
-	return s.in(key) || !isPlainKey(key) && isTelltale(key)
+	return s.in(key) || !isPlainKey(key) && IsTelltale(key)
 }
 
 // document reads the JSON that a string holds. Numbers and literals are no
@@ -106,9 +106,9 @@ func (n *node) document() (node, bool) {
 	return *inner, true
 }
 
-// isTelltale tells whether text may give away a secret that nobody knows: it
+// IsTelltale tells whether text may give away a secret that nobody knows: it
 // speaks of one, or it is a document, whole or broken, maybe encoded.
-func isTelltale(text string) bool {
+func IsTelltale(text string) bool {
 	const maxEncodings = 4 // within each other; nobody does that without reason
 	for range maxEncodings {
 		isDocument := isBracketed(text) && (strings.Contains(text, `"`) || json.Valid([]byte(text)))
