@@ -16,6 +16,9 @@ const (
 	// refusalDelay is how long a refusal may take from the message's acceptance
 	// or refusal by a worker until its event is here.
 	refusalDelay = 2 * time.Second
+	// silence is how long nothing may be heard of a request before people are told
+	// why that may be.
+	silence = 5 * time.Second
 	// questionTimeout bounds one question to JetStream.
 	questionTimeout = 5 * time.Second
 )
@@ -41,6 +44,7 @@ func (f *follower) follow(ctx context.Context) bool {
 	// is ours only if our message is not refused, which takes a worker to tell.
 	settled := !f.reused
 	var later <-chan time.Time
+	silent := time.After(silence)
 	for {
 		select {
 		case e, open := <-events:
@@ -52,13 +56,15 @@ func (f *follower) follow(ctx context.Context) bool {
 				return true
 			}
 			f.take(e)
-			later = nil
+			later, silent = nil, nil
 			if f.result.State.Ended() && f.isLatest(ctx, e) {
 				if settled {
 					return true
 				}
 				later = time.After(refusalDelay)
 			}
+		case <-silent:
+			f.screen.silent(f.row, f.sequence != 0)
 		case <-later:
 			if settled {
 				return true

@@ -266,6 +266,12 @@ func TestWaitWithoutStreamOfEvents(t *testing.T) {
 	}
 }
 
+func TestWaitForAnIDThatNobodyKnows(t *testing.T) {
+	startNATS(t, queue.Layout{})
+	c := enqueue(t, "", "wait", "mistyped", "--timeout", "6s")
+	c.expect(t, 4, "mistyped: nothing is known of it so far", "no request has this id")
+}
+
 func TestBars(t *testing.T) {
 	var terminal bytes.Buffer
 	s := &screen{out: &terminal}

@@ -154,7 +154,7 @@ func (p *Events) locate(ctx context.Context, l *lane) ([]provision.Published, er
 	}
 	// What cannot be read is not ours, so ours comes after it. What can be read
 	// is as far as some relay came: everything before it is there, or was.
-	if e, err := ParseEvent(last.Header, last.Data); err == nil && e.ID >= l.events[0].ID {
+	if e, err := ParseEvent(last.Header, last.Data); err == nil && e.RequestID == l.events[0].RequestID && e.ID >= l.events[0].ID {
 		return l.pass(e.ID, last.Sequence), nil
 	}
 	l.after = last.Sequence

@@ -21,7 +21,7 @@ import (
 // Watch keeps trying meanwhile.
 func Watch(ctx context.Context, js jetstream.JetStream, requestID string) iter.Seq2[provision.Event, error] {
 	return func(yield func(provision.Event, error) bool) {
-		w := &watcher{js: js, subject: EventSubject(requestID), yield: yield, pause: backoff.NewExponentialBackOff(
+		w := &watcher{js: js, id: requestID, subject: EventSubject(requestID), yield: yield, pause: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(250*time.Millisecond),
 			backoff.WithMaxInterval(5*time.Second),
 			backoff.WithMaxElapsedTime(0))}
@@ -48,6 +48,7 @@ var errStopped = errors.New("the caller stopped")
 // watcher is one Watch.
 type watcher struct {
 	js       jetstream.JetStream
+	id       string
 	subject  string
 	yield    func(provision.Event, error) bool
 	pause    *backoff.ExponentialBackOff
@@ -104,7 +105,7 @@ func (w *watcher) hand(msg jetstream.Msg, expected uint64) error {
 		return fmt.Errorf("watch %s: delivery %d came instead of %d", w.subject, meta.Sequence.Consumer, expected)
 	}
 	e, err := ParseEvent(msg.Headers(), msg.Data())
-	if err != nil || e.ID <= w.last {
+	if err != nil || e.RequestID != w.id || e.ID <= w.last {
 		return nil // not ours, or known
 	}
 	w.last, w.troubled = e.ID, false
