@@ -146,6 +146,7 @@ type LookClaim struct {
 	LastCode    string        // its error code
 	LastMessage string        // its message
 	MayHaveRun  bool          // some call of ours may have made an instance
+	Named       []string      // ids that answers of the cloud named and nobody holds
 	Settled     bool          // an earlier call can no longer appear unseen
 	MarksSeen   bool          // tags can be relied on in this project
 	TagsSent    bool          // our calls carried tags

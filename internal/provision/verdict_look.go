@@ -31,14 +31,14 @@ func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
 	return r
 }
 
-// candidates are the instances that this request made: those with its mark, and
-// where tags cannot be relied on the only one that is new since the first call,
+// candidates are the instances that this request made: those with its mark or
+// named by an answer to its call, and where tags cannot be relied on the only one that is new since the first call,
 // belongs to nobody and fits the spec, if a call of ours may have run at all.
 func (c LookClaim) candidates(look Look) []Instance {
 	var marked, likely []Instance
 	for _, i := range look.Instances {
 		switch {
-		case i.Tags[TagRequest] == c.Mark:
+		case i.Tags[TagRequest] == c.Mark, slices.Contains(c.Named, i.ID) && look.Known[i.ID] == "":
 			marked = append(marked, i)
 		case !c.MarksSeen && c.MayHaveRun && c.Namesakes != nil && c.unexplainedOne(i, look) && fits(c.Spec, i):
 			likely = append(likely, i)

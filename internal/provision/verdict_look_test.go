@@ -46,6 +46,9 @@ func TestWhatALookMeans(t *testing.T) {
 	systemTag.Tags, foreign.VPCID = map[string]string{"_sys_x": "y"}, "v"
 	old.Settled, old.Age = true, p.CreateDeadline+1
 
+	named := tagless
+	named.Named = []string{"x"}
+
 	tests := []struct {
 		name    string
 		claim   LookClaim
@@ -70,6 +73,8 @@ func TestWhatALookMeans(t *testing.T) {
 		{"without tags: another spec", tagless, []Instance{otherSpec("x", nil)}, nil, Creating, "", nil, true},
 		{"without tags: two that fit", tagless, []Instance{listed("x", "", "2"), listed("y", "", "3")}, nil, Creating, "", nil, true},
 		{"without tags: another spec and a system tag", tagless, []Instance{systemTag}, nil, Creating, "", nil, true},
+		{"named by a late answer", named, []Instance{otherSpec("x", nil)}, nil, Building, "x", nil, false},
+		{"named by a late answer, and held by another request", named, []Instance{otherSpec("x", nil)}, map[string]string{"x": "other"}, Pending, "", nil, false},
 		{"without tags: no call can have run", refused, []Instance{listed("x", "", "2")}, nil, Pending, "", nil, false},
 		{"without tags: no call can have run, too old", refusedLate, []Instance{listed("x", "", "2")}, nil, Failed, "", nil, false},
 		{"without tags: a colleague took the name", taglessConflict, []Instance{listed("x", "", "2")}, nil, Failed, "", nil, false},

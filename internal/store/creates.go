@@ -52,8 +52,11 @@ func (s *Store) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]pro
 	return claims, translate(err)
 }
 
-// An attempt's outcome is recorded whoever holds the request by now; the request
-// changes only under the fencing number of the claim. Where tags are not proved a
+// An attempt's outcome is recorded once, whoever holds the request by now; the
+// request changes only under the fencing number of the claim. So a batch that is
+// written again, because the answer to its commit was lost, changes nothing. The
+// requests are held first, in the order in which claims hold them: requests, then
+// attempts. Where tags are not proved a
 // request looks again before its next call, for who has its name by then. A new instance of a project
 // whose tags are not proved yet is looked at soon, to prove them.
 const recordCreatesSQL = `
@@ -62,11 +65,17 @@ with input as (
 		$10::text[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])
 	as i(request_id, fence, number, outcome, took, state, delay, look_first, waiting_for,
 		error_code, error_message, error_class, http_status, cloud_request_id, instance_id, job_id, order_id, instance_status)
+), held as (
+	select request_id from requests where request_id in (select request_id from input)
+	order by request_id
+	for no key update
 ), reported as (
 	update attempts a set outcome = i.outcome, finished_at = now(), took = make_interval(secs => i.took), http_status = i.http_status,
 		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class, cloud_request_id = i.cloud_request_id,
 		instance_id = i.instance_id, job_id = i.job_id
-	from input i where a.request_id = i.request_id and a.number = i.number
+	from input i join held using (request_id)
+	where a.request_id = i.request_id and a.number = i.number and a.finished_at is null
+	returning a.request_id
 ), changed as (
 	update requests r set state = i.state, claimed_by = null, look_first = i.look_first or (i.state = 'pending' and not exists (
 			select 1 from projects p where p.project_id = r.project_id and p.marks_seen_at is not null)), waiting_for = i.waiting_for,
@@ -78,7 +87,7 @@ with input as (
 		cloud_request_id = i.cloud_request_id,
 		sealed_password = case when i.state in ('pending', 'creating') then r.sealed_password end,
 		finished_at = case when i.state = 'failed' then now() end
-	from input i
+	from input i join reported using (request_id)
 	where r.request_id = i.request_id and r.fence = i.fence and r.state = 'creating'
 	returning i.*, r.project_id, r.name
 ), built as (

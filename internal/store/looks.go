@@ -11,7 +11,9 @@ import (
 
 // Rows that must be looked for: in creating and due, which is a lease that ended
 // or an unknown outcome; or pending and told to look first. An attempt whose
-// outcome never came is recorded as unknown.
+// outcome never came is recorded as unknown, and as not finished: its worker may
+// still report it. What an answer named, though its worker had lost the request by
+// then, may live.
 const claimLooksSQL = `
 with due as (
 	select r.request_id from unnest($1::text[]) p(project_id)
@@ -35,12 +37,16 @@ with due as (
 )
 select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, c.prepaid, c.looks, c.attempts,
 	case when c.attempts > 0 then coalesce(a.outcome, 'unknown') else '' end, coalesce(a.error_code, ''), coalesce(a.error_message, 'no answer was recorded'),
-	exists (select 1 from attempts m where m.request_id = c.request_id and coalesce(m.outcome, 'unknown') in ('unknown', 'busy')),
+	named.ids is not null or exists (select 1 from attempts m where m.request_id = c.request_id and coalesce(m.outcome, 'unknown') in ('unknown', 'busy')),
+	named.ids,
 	coalesce(c.settled_at <= now(), true), p.marks_seen_at is not null, c.namesakes,
 	coalesce(extract(epoch from now() - c.first_attempt_at), 0)::float8
 from claimed c
 left join attempts a on a.request_id = c.request_id and a.number = c.attempts
-left join projects p on p.project_id = c.project_id`
+left join projects p on p.project_id = c.project_id
+left join lateral (select array_agg(m.instance_id) as ids from attempts m
+	where m.request_id = c.request_id and m.outcome = 'created'
+	and not exists (select 1 from instances i where i.instance_id = m.instance_id)) named on true`
 
 // ClaimLooks implements provision.LookStore.
 func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provision.LookClaim, error) {
@@ -52,7 +58,7 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 		var spec string
 		var age float64
 		err = row.Scan(&c.RequestID, &c.Fence, &c.ProjectID, &c.Name, &spec, &c.Mark, &c.Prepaid, &c.Looks, &c.Attempts,
-			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.MayHaveRun, &c.Settled, &c.MarksSeen, &c.Namesakes, &age)
+			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.MayHaveRun, &c.Named, &c.Settled, &c.MarksSeen, &c.Namesakes, &age)
 		c.Spec, c.Age = []byte(spec), duration(age)
 		return c, err
 	})

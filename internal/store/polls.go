@@ -53,7 +53,7 @@ func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provi
 // What a poll writes is guarded by the instance being the request's and the
 // request still being built, and its row is held: so a poll that comes late
 // changes nothing, and the events of one request are committed in the order of
-// their ids.
+// their ids. What is known already is no news: a batch may be written twice.
 const recordPollsSQL = `
 with input as (
 	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::timestamptz[], $8::timestamptz[],
@@ -66,8 +66,9 @@ with input as (
 	order by request_id
 	for no key update
 ), looked as (
-	select i.* from input i join held using (request_id)
+	select i.*, i.changed and j.job_id is null as news from input i join held using (request_id)
 	join instances n on n.instance_id = i.instance_id and n.request_id = i.request_id and n.gone_at is null
+	left join jobs j on j.job_id = i.job_id and j.status = i.job_status and j.progress = i.progress
 ), ended as (
 	update requests r set state = i.state, finished_at = now(),
 		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class
@@ -91,7 +92,7 @@ with input as (
 insert into events (request_id, kind, state, progress, instance_id, job_id, error_code, error_message, error_class)
 select request_id, case when state = 'building' then 'progress' else state end, state, progress, instance_id, job_id,
 	error_code, error_message, error_class
-from looked where changed or state <> 'building'`
+from looked where news or state <> 'building'`
 
 // RecordPolls implements provision.PollStore.
 func (s *Store) RecordPolls(ctx context.Context, batch []provision.PollResult) error {

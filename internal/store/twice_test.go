@@ -1,0 +1,64 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"ddsworker/internal/provision"
+)
+
+// A batch is written again when the answer to its commit was lost.
+func TestWhatIsWrittenTwiceIsToldOnce(t *testing.T) {
+	d := open(t)
+	d.accept("a", "b")
+	claims := d.claim(time.Minute)
+	var batch []provision.CreateResult
+	for _, c := range claims {
+		r := created(c)
+		if c.RequestID == "b" {
+			r = provision.CreateResult{RequestID: c.RequestID, Fence: c.Fence, Attempt: c.Attempt, Outcome: provision.OutcomeUnknown,
+				Failure: &provision.Failure{Code: "X.1", Class: provision.ClassServer, Message: "why"},
+				Next:    provision.Next{State: provision.Creating, WaitingFor: "a look"}}
+		}
+		batch = append(batch, r)
+	}
+	seen := []provision.PollResult{{RequestID: "a", InstanceID: "i-a", JobID: "j-a", JobStatus: "Running", Progress: 40, State: provision.Building, Changed: true}}
+	for range 2 {
+		d.must(d.RecordCreates(t.Context(), batch))
+	}
+	for range 2 {
+		d.must(d.RecordPolls(t.Context(), seen))
+	}
+	d.wantEvents("a", "accepted:pending creating:creating building:building progress:building")
+	d.wantEvents("b", "accepted:pending creating:creating unknown:creating")
+	if n := one[int](d, `select repeats from requests where request_id = 'b'`); n != 1 {
+		t.Errorf("one answer was counted %d times", n)
+	}
+	looked := []provision.LookResult{{RequestID: "b", Fence: d.looks(time.Minute)[0].Fence, Kind: "looked", Detail: "nothing",
+		Next: provision.Next{State: provision.Creating, Delay: time.Minute, WaitingFor: "proof"}}}
+	for range 2 {
+		d.must(d.RecordLooks(t.Context(), looked))
+	}
+	d.wantEvents("b", "accepted:pending creating:creating unknown:creating looked:creating")
+}
+
+// A worker that was paused reports that its call worked after somebody else took
+// the request over: what the answer named lives, so it is looked for.
+func TestWhatALateAnswerNamedIsLookedFor(t *testing.T) {
+	d := open(t)
+	d.accept("a")
+	late := d.claim(0)[0]
+	if c := d.looks(0)[0]; !c.MayHaveRun || len(c.Named) != 0 {
+		t.Fatalf("before the answer: %+v", c)
+	}
+	d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(late)}))
+	d.wantState("a", provision.Creating)
+	c := d.looks(time.Minute)[0]
+	if !c.MayHaveRun || len(c.Named) != 1 || c.Named[0] != "i-a" || c.LastOutcome != provision.OutcomeCreated {
+		t.Fatalf("after the answer: %+v", c)
+	}
+	found := provision.Instance{ID: "i-a", Status: "creating"}
+	d.must(d.RecordLooks(t.Context(), []provision.LookResult{{RequestID: "a", Fence: c.Fence, Kind: "adopted", Adopt: &found,
+		Next: provision.Next{State: provision.Building}}}))
+	d.wantState("a", provision.Building)
+}
