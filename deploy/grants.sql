@@ -15,8 +15,8 @@ grant update (state, sealed_password, next_attempt_at, waiting_for, look_first, 
               first_attempt_at, settled_at, namesakes, error_code, error_message, error_class, cloud_request_id,
               repeats, finished_at)
     on requests to ddsworker_worker;
-grant update (outcome, finished_at, took, http_status, error_code, error_message, error_class, cloud_request_id,
-              instance_id, job_id)
+grant update (fence, worker, intended_at, outcome, finished_at, took, http_status, error_code, error_message,
+              error_class, cloud_request_id, instance_id, job_id)
     on attempts to ddsworker_worker;
 grant update (status, port, addresses, detail, next_look_at, looks, updated_at) on instances to ddsworker_worker;
 grant update (status, progress, fail_reason, cloud_created_at, cloud_ended_at, updated_at) on jobs to ddsworker_worker;

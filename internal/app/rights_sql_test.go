@@ -115,7 +115,7 @@ func TestPostgresRefuses(t *testing.T) {
 		`update requests set spec = '{}'`,
 		`update requests set mark = gen_random_uuid()`,
 		`update events set kind = 'forged'`,
-		`update attempts set intended_at = now()`,
+		`update attempts set number = 7`,
 		`update instances set request_id = 'another'`,
 		`update rejections set code = 'forged'`,
 		`update orphans set mark = null`,

@@ -27,6 +27,8 @@ type Creator struct {
 	// in the database.
 	Due      Bell
 	Recorded []Bell
+
+	unsent unsent
 }
 
 // Run creates until ctx ends; then it takes no more, and finishes what is in
@@ -44,8 +46,7 @@ func (c *Creator) Run(ctx, work context.Context) {
 			return false, nil
 		}
 		started := time.Now()
-		claims, err := c.Store.ClaimCreates(work, ClaimQuery{Served: c.Served, Worker: c.Worker,
-			Limit: free, Lease: c.Policy.Lease, Settle: c.Policy.settle()})
+		claims, err := c.claim(work, free)
 		for range free - len(claims) {
 			<-slots
 		}
@@ -64,6 +65,15 @@ func (c *Creator) Run(ctx, work context.Context) {
 	calls.Wait()
 	stop()
 	recorder.Wait()
+}
+
+func (c *Creator) claim(ctx context.Context, limit int) ([]CreateClaim, error) {
+	most, some := c.unsent.most(c.Served.Projects)
+	if !some {
+		return nil, nil
+	}
+	return c.Store.ClaimCreates(ctx, ClaimQuery{Served: c.Served, Worker: c.Worker,
+		Limit: limit, Most: most, Lease: c.Policy.Lease, Settle: c.Policy.settle()})
 }
 
 // takeSlots waits for a free slot and takes all that are free.
@@ -116,6 +126,7 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, e
 	}
 	created, err := c.Cloud.CreateInstance(call, claim.ProjectID, body)
 	c.Health.reportCloud(err)
+	c.unsent.note(claim.ProjectID, err)
 	return created, err
 }
 

@@ -33,6 +33,7 @@ type Poller struct {
 	// Only Run's own goroutine uses these.
 	noList  map[string]time.Time // projects without a job list, and until when that is believed
 	trouble map[string]time.Time // parts in trouble, and when that was last seen
+	unsent  unsent
 }
 
 // relearn is how long a cloud that does not list its jobs is not asked again.
@@ -47,7 +48,11 @@ const few = 3
 func (p *Poller) Run(ctx, work context.Context) {
 	repeat(ctx, "poller", p.Health, p.Due, func(context.Context) (bool, error) {
 		p.forgetTrouble()
-		claims, err := p.Store.ClaimPolls(work, ClaimQuery{Served: p.Served, Worker: p.Worker, Limit: p.Batch,
+		most, some := p.unsent.most(p.Served.Projects)
+		if !some {
+			return false, nil
+		}
+		claims, err := p.Store.ClaimPolls(work, ClaimQuery{Served: p.Served, Worker: p.Worker, Limit: p.Batch, Most: most,
 			Lease: p.lease(), Slack: p.Policy.PollInterval / 4})
 		if err != nil || len(claims) == 0 {
 			return false, err
@@ -79,10 +84,10 @@ func (p *Poller) look(ctx, work context.Context, claims []PollClaim) []PollResul
 	instances, stopInstances := context.WithTimeout(ctx, p.Policy.CallTimeout)
 	defer stopInstances()
 	for project, claims := range byProject {
-		p.readJobs(round{start: jobs, work: work, limit: p.Policy.CallTimeout}, project, claims, seen)
+		p.readJobs(p.round(jobs, work, project), project, claims, seen)
 	}
 	for project, claims := range byProject {
-		p.readInstances(round{start: instances, work: work, limit: p.Policy.CallTimeout}, project, claims, seen)
+		p.readInstances(p.round(instances, work, project), project, claims, seen)
 	}
 	results := make([]PollResult, len(claims))
 	for i, c := range claims {
@@ -96,6 +101,11 @@ type round struct {
 	start context.Context // once it has ended no read is started
 	work  context.Context // of the reads that were started
 	limit time.Duration   // of one read
+	note  func(error)     // learns from each read
+}
+
+func (p *Poller) round(start, work context.Context, project string) round {
+	return round{start: start, work: work, limit: p.Policy.CallTimeout, note: func(err error) { p.unsent.note(project, err) }}
 }
 
 // errNotReached: the time of a round was over before this read could start.
@@ -109,7 +119,9 @@ func read[T any](r round, call func(context.Context) (T, error)) (T, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.work, r.limit)
 	defer cancel()
-	return call(ctx)
+	v, err := call(ctx)
+	r.note(err)
+	return v, err
 }
 
 func (p *Poller) judge(ctx context.Context, c PollClaim, seen Poll) PollResult {

@@ -21,13 +21,19 @@ type Reconciler struct {
 	// the database.
 	Due      Bell
 	Recorded []Bell
+
+	unsent unsent
 }
 
 // Run looks until ctx ends and finishes what is in flight while work lasts.
 func (r *Reconciler) Run(ctx, work context.Context) {
 	repeat(ctx, "reconciler", r.Health, r.Due, func(context.Context) (bool, error) {
+		most, some := r.unsent.most(r.Served.Projects)
+		if !some {
+			return false, nil
+		}
 		claims, err := r.Store.ClaimLooks(work, ClaimQuery{Served: r.Served, Worker: r.Worker,
-			Limit: r.Concurrency, Lease: r.Policy.Lease})
+			Limit: r.Concurrency, Most: most, Lease: r.Policy.Lease})
 		if err != nil || len(claims) == 0 {
 			return false, err
 		}
@@ -48,6 +54,7 @@ func (r *Reconciler) look(ctx context.Context, c LookClaim) LookResult {
 	c.TagsSent = r.Dialect.TakesTags()
 	seen, cloudRequest, err := listWhole(ctx, r.Cloud, c.ProjectID, InstanceQuery{Name: c.Name})
 	r.Health.reportCloud(err)
+	r.unsent.note(c.ProjectID, err)
 	if err != nil {
 		return r.Policy.LookFailed(c, err)
 	}

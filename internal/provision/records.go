@@ -64,7 +64,8 @@ type ClaimQuery struct {
 	Served Served
 	Worker string // who claims
 	Limit  int
-	Lease  time.Duration // how long the claim holds
+	Most   map[string]int // of a project; those that are absent: Limit
+	Lease  time.Duration  // how long the claim holds
 	// Settle is how long from the claim until a call made under it can no longer
 	// come into being unseen: the call's deadline and the visibility window.
 	Settle time.Duration

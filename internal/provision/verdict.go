@@ -25,7 +25,7 @@ func (p Policy) AfterCreate(c CreateClaim, created Created, err error) CreateRes
 	class := ce.Meaning(repeats)
 	r.Outcome = outcomeOf(class)
 	r.Failure = failureOf(ce, class)
-	r.Next = p.afterOutcome(c, r.Outcome, class, ce)
+	r.Next = p.afterOutcome(c, r.Outcome, class, repeats, ce)
 	return r
 }
 
@@ -45,13 +45,18 @@ func outcomeOf(c Class) Outcome {
 	}
 }
 
-func (p Policy) afterOutcome(c CreateClaim, o Outcome, class Class, ce *CloudError) Next {
+func (p Policy) afterOutcome(c CreateClaim, o Outcome, class Class, repeats int, ce *CloudError) Next {
 	switch o {
 	case OutcomeNotExecuted, OutcomeBusy:
 		next := Next{State: Pending, LookFirst: o == OutcomeBusy || c.Age > p.CreateDeadline}
 		fresh := class == ClassAuth && c.LastClass != ClassAuth // a new token may be used at once
-		if !fresh && !errors.Is(ce, errStopping) {
-			next.Delay = p.retryDelay(c.Attempt, ce.RetryAfter)
+		switch {
+		case fresh, errors.Is(ce, errStopping):
+		case notSent(ce):
+			next.Delay, next.WaitingFor = handBack(), "a worker whose call reaches the cloud, after: "+ce.Error()
+			return next
+		default:
+			next.Delay = p.retryDelay(max(c.Attempt, repeats), ce.RetryAfter)
 		}
 		next.WaitingFor = fmt.Sprintf("the next call in %s, after: %s", next.Delay.Round(time.Second), ce.Error())
 		return next

@@ -112,6 +112,9 @@ func (p Policy) LookFailed(c LookClaim, err error) LookResult {
 	ce := AsCloudError(err)
 	next := Next{State: Creating, Delay: max(p.lookDelay(c.Looks), min(ce.RetryAfter, 10*p.RetryMax)),
 		WaitingFor: "a look that succeeds, after: " + ce.Error()}
+	if notSent(ce) {
+		next.Delay = handBack()
+	}
 	if !c.MayHaveRun {
 		next.State, next.LookFirst = Pending, true
 	}

@@ -38,8 +38,11 @@ func (p Policy) AfterPoll(c PollClaim, seen Poll) PollResult {
 	if !c.MarksSeen && c.Looks < probeLooks {
 		r.Delay = min(r.Delay, time.Second)
 	}
-	if errors.Is(seen.Err, errNotReached) {
+	switch {
+	case errors.Is(seen.Err, errNotReached):
 		r.Delay = min(r.Delay, time.Second)
+	case notSent(seen.Err):
+		r.Delay = min(r.Delay, handBack())
 	}
 	p.judgeBuild(c, seen, &r)
 	r.Changed = r.State != Building || r.Progress != c.Progress || r.JobStatus != c.JobStatus || r.JobID != c.JobID

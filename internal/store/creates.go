@@ -8,25 +8,23 @@ import (
 	"ddsworker/internal/provision"
 )
 
-// One statement takes due requests, project by project so that none waits behind
-// another's backlog, and records the intent to call for each. SKIP LOCKED lets
-// workers claim side by side.
-const claimCreatesSQL = `
-with due as (
-	select r.request_id from unnest($1::text[]) p(project_id)
-	cross join lateral (
-		select request_id from requests
-		where state = 'pending' and not look_first and project_id = p.project_id and region = $2 and next_attempt_at <= now()
-		order by next_attempt_at limit $3
-		for update skip locked) r
-	limit $3
-), claimed as (
-	update requests r set state = 'creating', fence = fence + 1, attempts = attempts + 1, looks = 0, claimed_by = $4,
-		next_attempt_at = now() + make_interval(secs => $5), settled_at = now() + make_interval(secs => $6), waiting_for = null
+// One statement takes due requests and records the intent to call for each. An
+// attempt that was not even sent was no call: if nothing came between, the next
+// one takes its row.
+var claimCreatesSQL = fairly("request_id",
+	"requests where state = 'pending' and not look_first and region = $4 and next_attempt_at <= now()", "next_attempt_at") + `,
+claimed as (
+	update requests r set state = 'creating', fence = fence + 1,
+		attempts = attempts + 1 - (select count(*) from attempts a
+			where a.request_id = r.request_id and a.number = r.attempts and a.fence = r.fence and a.error_class = 'not_sent'), looks = 0, claimed_by = $5,
+		next_attempt_at = now() + make_interval(secs => $6), settled_at = now() + make_interval(secs => $7), waiting_for = null
 	from due where r.request_id = due.request_id
 	returning r.*
 ), intended as (
-	insert into attempts (request_id, number, fence, worker) select request_id, attempts, fence, $4 from claimed
+	insert into attempts as a (request_id, number, fence, worker) select request_id, attempts, fence, $5 from claimed
+	on conflict (request_id, number) do update set fence = excluded.fence, worker = excluded.worker, intended_at = now(), outcome = null,
+		finished_at = null, took = null, error_code = null, error_message = null, error_class = null
+	where a.error_class = 'not_sent'
 ), told as (
 	insert into events (request_id, kind, state) select request_id, 'creating', 'creating' from claimed
 )
@@ -36,7 +34,7 @@ from claimed`
 
 // ClaimCreates implements provision.CreateStore.
 func (s *Store) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]provision.CreateClaim, error) {
-	rows, err := s.pool.Query(ctx, claimCreatesSQL, q.Served.Projects, q.Served.Region, q.Limit, q.Worker,
+	rows, err := s.pool.Query(ctx, claimCreatesSQL, q.Served.Projects, most(q), q.Limit, q.Served.Region, q.Worker,
 		seconds(q.Lease), seconds(q.Settle))
 	if err != nil {
 		return nil, translate(err)
@@ -74,7 +72,7 @@ with input as (
 		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class, cloud_request_id = i.cloud_request_id,
 		instance_id = i.instance_id, job_id = i.job_id
 	from input i join held using (request_id)
-	where a.request_id = i.request_id and a.number = i.number and a.finished_at is null
+	where a.request_id = i.request_id and a.number = i.number and a.fence = i.fence and a.finished_at is null
 	returning a.request_id
 ), changed as (
 	update requests r set state = i.state, claimed_by = null, look_first = i.look_first or (i.state = 'pending' and not exists (

@@ -14,19 +14,11 @@ import (
 // outcome never came is recorded as unknown, and as not finished: its worker may
 // still report it. What an answer named, though its worker had lost the request by
 // then, may live.
-const claimLooksSQL = `
-with due as (
-	select r.request_id from unnest($1::text[]) p(project_id)
-	cross join lateral (
-		select request_id from requests
-		where (state = 'creating' or (state = 'pending' and look_first))
-			and project_id = p.project_id and region = $2 and next_attempt_at <= now()
-		order by next_attempt_at limit $3
-		for update skip locked) r
-	limit $3
-), claimed as (
-	update requests r set state = 'creating', fence = fence + 1, looks = looks + 1, claimed_by = $4,
-		next_attempt_at = now() + make_interval(secs => $5),
+var claimLooksSQL = fairly("request_id",
+	"requests where (state = 'creating' or (state = 'pending' and look_first)) and region = $4 and next_attempt_at <= now()", "next_attempt_at") + `,
+claimed as (
+	update requests r set state = 'creating', fence = fence + 1, looks = looks + 1, claimed_by = $5,
+		next_attempt_at = now() + make_interval(secs => $6),
 		first_attempt_at = coalesce(first_attempt_at, case when attempts > 0 then now() end)
 	from due where r.request_id = due.request_id
 	returning r.*
@@ -50,7 +42,7 @@ left join lateral (select array_agg(m.instance_id) as ids from attempts m
 
 // ClaimLooks implements provision.LookStore.
 func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provision.LookClaim, error) {
-	rows, err := s.pool.Query(ctx, claimLooksSQL, q.Served.Projects, q.Served.Region, q.Limit, q.Worker, seconds(q.Lease))
+	rows, err := s.pool.Query(ctx, claimLooksSQL, q.Served.Projects, most(q), q.Limit, q.Served.Region, q.Worker, seconds(q.Lease))
 	if err != nil {
 		return nil, translate(err)
 	}

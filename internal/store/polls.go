@@ -11,18 +11,11 @@ import (
 
 // Reads are harmless, so moving the next look forward is lease enough. Nobody
 // needs to look at the instance of a request that ended.
-const claimPollsSQL = `
-with due as (
-	select i.instance_id, i.request_id from unnest($1::text[]) p(project_id)
-	cross join lateral (
-		select instance_id, request_id from instances
-		where project_id = p.project_id and next_look_at <= now() + make_interval(secs => $4)
-		order by next_look_at limit $2
-		for update skip locked) i
-	limit $2
-), claimed as (
+var claimPollsSQL = fairly("instance_id, request_id",
+	"instances where next_look_at <= now() + make_interval(secs => $5)", "next_look_at") + `,
+claimed as (
 	update instances i set looks = i.looks + 1,
-		next_look_at = case when r.state = 'building' then now() + make_interval(secs => $3) end
+		next_look_at = case when r.state = 'building' then now() + make_interval(secs => $4) end
 	from due join requests r using (request_id) where i.instance_id = due.instance_id
 	returning i.*
 )
@@ -36,7 +29,7 @@ where c.next_look_at is not null`
 
 // ClaimPolls implements provision.PollStore.
 func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provision.PollClaim, error) {
-	rows, err := s.pool.Query(ctx, claimPollsSQL, q.Served.Projects, q.Limit, seconds(q.Lease), seconds(q.Slack))
+	rows, err := s.pool.Query(ctx, claimPollsSQL, q.Served.Projects, most(q), q.Limit, seconds(q.Lease), seconds(q.Slack))
 	if err != nil {
 		return nil, translate(err)
 	}

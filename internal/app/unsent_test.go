@@ -1,0 +1,35 @@
+package app_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"ddsworker/internal/dds/ddsfake"
+	"ddsworker/internal/provision"
+)
+
+func TestAWorkerThatReachesNothingLeavesTheWorkToAnother(t *testing.T) {
+	s := newSystem(t, ddsfake.Config{JobMin: 50 * time.Millisecond, JobMax: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
+	s.start(map[string]string{"WORKER_NAME": "cut-off", "DDS_ENDPOINT": "http://127.0.0.1:9"})
+	const n = 100
+	var bodies [][]byte
+	for i := range n {
+		bodies = append(bodies, single(fmt.Sprintf("one-%d", i)))
+	}
+	s.publish(bodies...)
+	s.wantState(provision.Pending, n)
+	tried := s.count(`select count(*) from events`)
+	time.Sleep(3 * time.Second) // the time in which nothing may pile up
+	if more := s.count(`select count(*) from events`) - tried; more > 60 {
+		t.Errorf("%d events in 3 s of a worker that reaches nothing", more)
+	}
+	began := time.Now()
+	s.start(map[string]string{"WORKER_NAME": "healthy"})
+	s.wantState(provision.Ready, n)
+	t.Logf("%d requests are ready %v after a healthy worker came", n, time.Since(began).Round(time.Millisecond))
+	s.wantOneEach(n)
+	if unsent := s.count(`select count(*) from attempts`) - n; unsent > 0 {
+		t.Errorf("%d attempts too many are recorded", unsent)
+	}
+}

@@ -1,0 +1,77 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// unsent keeps a loop from claiming again and again what this worker cannot send,
+// be it that its login is refused or that it does not reach the cloud: another
+// worker may. A project whose calls do not leave is paused for a growing time and
+// then tried with one claim, until a call leaves.
+type unsent struct {
+	mu       sync.Mutex
+	projects map[string]*pausing
+}
+
+type pausing struct {
+	failures int
+	until    time.Time
+}
+
+// unsentMin and unsentMax bound the pauses.
+const unsentMin, unsentMax = 500 * time.Millisecond, 3 * time.Second
+
+// handBack is how long what could not be sent stays back, whoever takes it then.
+func handBack() time.Duration { return 400*time.Millisecond + rand.N(200*time.Millisecond) }
+
+// notSent reports whether a call did not leave for a reason that is this worker's
+// and not the request's.
+func notSent(err error) bool {
+	ce, ok := errors.AsType[*CloudError](err)
+	return ok && ce.Class == ClassNotSent && ce.Code != unopened &&
+		!errors.Is(err, errStopping) && !errors.Is(err, context.Canceled)
+}
+
+// note learns from a call.
+func (u *unsent) note(project string, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	p := u.projects[project]
+	switch now := time.Now(); {
+	case errors.Is(err, errNotReached), errors.Is(err, errStopping), errors.Is(err, context.Canceled):
+	case !notSent(err):
+		delete(u.projects, project)
+	case p == nil:
+		if u.projects == nil {
+			u.projects = map[string]*pausing{}
+		}
+		u.projects[project] = &pausing{failures: 1, until: now.Add(expDelay(unsentMin, unsentMax, 1))}
+	case now.After(p.until):
+		p.failures++
+		p.until = now.Add(expDelay(unsentMin, unsentMax, p.failures))
+	}
+}
+
+// most returns how much of each project may be claimed, where that is less than
+// everything, and whether anything may.
+func (u *unsent) most(projects []string) (most map[string]int, some bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	most = map[string]int{}
+	for _, project := range projects {
+		p := u.projects[project]
+		switch {
+		case p == nil:
+			some = true
+		case time.Now().Before(p.until):
+			most[project] = 0
+		default:
+			most[project], some = 1, true
+		}
+	}
+	return most, some
+}
