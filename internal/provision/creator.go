@@ -45,15 +45,14 @@ func (c *Creator) Run(ctx, work context.Context) {
 		if !ok {
 			return false, nil
 		}
-		started := time.Now()
-		claims, err := c.claim(work, free)
+		claims, deadline, err := c.claim(work, free)
 		for range free - len(claims) {
 			<-slots
 		}
 		for _, claim := range claims {
 			calls.Go(func() {
 				defer func() { <-slots; c.Due.Ring() }()
-				result := c.create(ctx, work, claim, started.Add(c.Policy.CallTimeout))
+				result := c.create(ctx, work, claim, deadline)
 				if err := outcomes.put(work, result); err != nil {
 					c.Log.Warn("an outcome could not be recorded before the worker stopped; the request is looked for when its lease ends",
 						"request", claim.RequestID, "attempt", claim.Attempt, "outcome", result.Outcome)
@@ -67,13 +66,29 @@ func (c *Creator) Run(ctx, work context.Context) {
 	recorder.Wait()
 }
 
-func (c *Creator) claim(ctx context.Context, limit int) ([]CreateClaim, error) {
+// Round claims what is due, calls, and records what came of it. It is a turn of
+// Run that waits for its calls.
+func (c *Creator) Round(ctx, work context.Context) (more bool, err error) {
+	claims, deadline, err := c.claim(work, c.Concurrency)
+	if err != nil || len(claims) == 0 {
+		return false, err
+	}
+	results := make([]CreateResult, len(claims))
+	inParallel(indices(claims), c.Concurrency, func(i int) { results[i] = c.create(ctx, work, claims[i], deadline) })
+	return len(claims) == c.Concurrency, c.record(work, results)
+}
+
+// claim takes up to limit requests. Their calls end before the deadline, which is
+// measured from before the claim was sent and so ends before the lease does.
+func (c *Creator) claim(ctx context.Context, limit int) (claims []CreateClaim, deadline time.Time, err error) {
 	most, some := c.unsent.most(c.Served.Projects)
 	if !some {
-		return nil, nil
+		return nil, time.Time{}, nil
 	}
-	return c.Store.ClaimCreates(ctx, ClaimQuery{Served: c.Served, Worker: c.Worker,
+	deadline = time.Now().Add(c.Policy.CallTimeout)
+	claims, err = c.Store.ClaimCreates(ctx, ClaimQuery{Served: c.Served, Worker: c.Worker,
 		Limit: limit, Most: most, Lease: c.Policy.Lease, Settle: c.Policy.settle()})
+	return claims, deadline, err
 }
 
 // takeSlots waits for a free slot and takes all that are free.
@@ -92,8 +107,7 @@ func (c *Creator) takeSlots(ctx context.Context, slots chan struct{}) (int, bool
 	}
 }
 
-// create makes the one call of a claim. deadline is measured from before the
-// claim was sent, so it ends before the lease does.
+// create makes the one call of a claim, before its deadline.
 func (c *Creator) create(ctx, work context.Context, claim CreateClaim, deadline time.Time) CreateResult {
 	began := time.Now()
 	call, cancel := context.WithDeadline(work, deadline)

@@ -35,13 +35,16 @@ const redeliver = 5 * time.Second
 
 // Run takes requests in until ctx ends.
 func (in *Intake) Run(ctx, work context.Context) {
-	repeat(ctx, "intake", in.Health, NewBell(), func(ctx context.Context) (bool, error) {
-		batch, err := in.Inbox.Receive(ctx, in.Batch)
-		if err != nil || len(batch) == 0 {
-			return false, err
-		}
-		return true, in.take(work, batch)
-	})
+	repeat(ctx, "intake", in.Health, NewBell(), func(ctx context.Context) (bool, error) { return in.Round(ctx, work) })
+}
+
+// Round receives one batch and takes it in.
+func (in *Intake) Round(ctx, work context.Context) (more bool, err error) {
+	batch, err := in.Inbox.Receive(ctx, in.Batch)
+	if err != nil || len(batch) == 0 {
+		return false, err
+	}
+	return true, in.take(work, batch)
 }
 
 // incoming is a message on its way: either a request or a rejection.

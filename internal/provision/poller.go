@@ -46,23 +46,27 @@ const few = 3
 // Run polls until ctx ends and finishes the reads that are under way while work
 // lasts.
 func (p *Poller) Run(ctx, work context.Context) {
-	repeat(ctx, "poller", p.Health, p.Due, func(context.Context) (bool, error) {
-		p.forgetTrouble()
-		most, some := p.unsent.most(p.Served.Projects)
-		if !some {
-			return false, nil
-		}
-		claims, err := p.Store.ClaimPolls(work, ClaimQuery{Served: p.Served, Worker: p.Worker, Limit: p.Batch, Most: most,
-			Lease: p.lease(), Slack: p.Policy.PollInterval / 4})
-		if err != nil || len(claims) == 0 {
-			return false, err
-		}
-		err = writeAll(work, "database", p.Health, p.look(ctx, work, claims), p.Store.RecordPolls, p.recordPlain)
-		for _, bell := range p.Recorded {
-			bell.Ring()
-		}
-		return len(claims) == p.Batch, err
-	})
+	repeat(ctx, "poller", p.Health, p.Due, func(context.Context) (bool, error) { return p.Round(ctx, work) })
+}
+
+// Round claims instances whose next look is due, reads what they need and
+// records what it saw.
+func (p *Poller) Round(ctx, work context.Context) (more bool, err error) {
+	p.forgetTrouble()
+	most, some := p.unsent.most(p.Served.Projects)
+	if !some {
+		return false, nil
+	}
+	claims, err := p.Store.ClaimPolls(work, ClaimQuery{Served: p.Served, Worker: p.Worker, Limit: p.Batch, Most: most,
+		Lease: p.lease(), Slack: p.Policy.PollInterval / 4})
+	if err != nil || len(claims) == 0 {
+		return false, err
+	}
+	err = writeAll(work, "database", p.Health, p.look(ctx, work, claims), p.Store.RecordPolls, p.recordPlain)
+	for _, bell := range p.Recorded {
+		bell.Ring()
+	}
+	return len(claims) == p.Batch, err
 }
 
 // lease outlasts a round: its reads are started for one CallTimeout, and the

@@ -27,26 +27,29 @@ type Reconciler struct {
 
 // Run looks until ctx ends and finishes what is in flight while work lasts.
 func (r *Reconciler) Run(ctx, work context.Context) {
-	repeat(ctx, "reconciler", r.Health, r.Due, func(context.Context) (bool, error) {
-		most, some := r.unsent.most(r.Served.Projects)
-		if !some {
-			return false, nil
-		}
-		claims, err := r.Store.ClaimLooks(work, ClaimQuery{Served: r.Served, Worker: r.Worker,
-			Limit: r.Concurrency, Most: most, Lease: r.Policy.Lease})
-		if err != nil || len(claims) == 0 {
-			return false, err
-		}
-		call, cancel := context.WithTimeout(work, r.Policy.CallTimeout)
-		defer cancel()
-		results := make([]LookResult, len(claims))
-		inParallel(indices(claims), r.Concurrency, func(i int) { results[i] = r.look(call, claims[i]) })
-		err = writeAll(work, "database", r.Health, results, r.Store.RecordLooks, r.recordAsFailed)
-		for _, bell := range r.Recorded {
-			bell.Ring()
-		}
-		return true, err
-	})
+	repeat(ctx, "reconciler", r.Health, r.Due, func(context.Context) (bool, error) { return r.Round(work) })
+}
+
+// Round claims what must be looked for, looks, and records what it found.
+func (r *Reconciler) Round(work context.Context) (more bool, err error) {
+	most, some := r.unsent.most(r.Served.Projects)
+	if !some {
+		return false, nil
+	}
+	claims, err := r.Store.ClaimLooks(work, ClaimQuery{Served: r.Served, Worker: r.Worker,
+		Limit: r.Concurrency, Most: most, Lease: r.Policy.Lease})
+	if err != nil || len(claims) == 0 {
+		return false, err
+	}
+	call, cancel := context.WithTimeout(work, r.Policy.CallTimeout)
+	defer cancel()
+	results := make([]LookResult, len(claims))
+	inParallel(indices(claims), r.Concurrency, func(i int) { results[i] = r.look(call, claims[i]) })
+	err = writeAll(work, "database", r.Health, results, r.Store.RecordLooks, r.recordAsFailed)
+	for _, bell := range r.Recorded {
+		bell.Ring()
+	}
+	return true, err
 }
 
 // look lists what bears the request's name and decides what it means.

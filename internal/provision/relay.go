@@ -29,7 +29,7 @@ func (r *Relay) Run(ctx, work context.Context) {
 		defer stop()
 		var failed error
 		repeat(leading, "relay", r.Health, r.Due, func(ctx context.Context) (bool, error) {
-			more, err := r.step(ctx)
+			more, err := r.Round(ctx)
 			if err != nil { // give the lead away: somebody else may fare better
 				failed = err
 				stop()
@@ -37,13 +37,14 @@ func (r *Relay) Run(ctx, work context.Context) {
 			return more, err
 		})
 		for more := failed == nil && ctx.Err() != nil; more; {
-			more, failed = r.step(work)
+			more, failed = r.Round(work)
 		}
 		return false, failed
 	})
 }
 
-func (r *Relay) step(ctx context.Context) (bool, error) {
+// Round publishes one batch of events and notes their places in the stream.
+func (r *Relay) Round(ctx context.Context) (more bool, err error) {
 	events, err := r.Store.Unpublished(ctx, r.Batch)
 	if err != nil || len(events) == 0 {
 		return false, err
