@@ -24,6 +24,8 @@ type cli struct {
 	app.Config `embed:""`
 
 	Run     runCommand     `cmd:"" default:"1" help:"Work until SIGTERM (the default)."`
+	Cancel  cancelCommand  `cmd:"" help:"Cancel requests that are not ready: what they made is deleted."`
+	Retry   retryCommand   `cmd:"" help:"Try requests again that have failed."`
 	Migrate migrateCommand `cmd:"" help:"Migrate the database, make the streams, and exit."`
 	Keygen  keygenCommand  `cmd:"" help:"Make the identity that opens passwords, print the recipient that they are sealed for, and exit. It is never overwritten."`
 	Health  healthCommand  `cmd:"" help:"Ask the worker at ADMIN_ADDR how it is; exits 0 if it is ready."`

@@ -103,6 +103,12 @@ func Vars() map[string]string {
 	}
 }
 
+// LoadDatabase checks only what a command needs that works on the database alone.
+func (c *Config) LoadDatabase() error {
+	database := reflect.ValueOf(struct{ Database DatabaseConfig }{c.Database})
+	return attention(append(missing(database), broken(database)...))
+}
+
 // Load reads what is not a flag and returns one error that lists every setting
 // that is missing or broken.
 func (c *Config) Load() error {
@@ -110,6 +116,10 @@ func (c *Config) Load() error {
 	problems = append(problems, c.loadPassword()...)
 	problems = append(problems, c.loadRoots()...)
 	problems = append(problems, c.check()...)
+	return attention(problems)
+}
+
+func attention(problems []string) error {
 	if len(problems) == 0 {
 		return nil
 	}

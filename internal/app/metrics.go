@@ -86,6 +86,7 @@ func (m *metrics) call(operation string, began time.Time, err error) {
 // cloudClient is what a worker calls of the cloud.
 type cloudClient interface {
 	provision.InstanceCreator
+	provision.InstanceDeleter
 	provision.InstanceLister
 	provision.JobReader
 }
@@ -98,6 +99,11 @@ type measuredCloud struct {
 func (c *measuredCloud) CreateInstance(ctx context.Context, projectID string, body []byte) (created provision.Created, err error) {
 	defer func(began time.Time) { c.m.call("create", began, err) }(time.Now())
 	return c.cloud.CreateInstance(ctx, projectID, body)
+}
+
+func (c *measuredCloud) DeleteInstance(ctx context.Context, projectID, instanceID string) (jobID, cloudRequestID string, err error) {
+	defer func(began time.Time) { c.m.call("delete", began, err) }(time.Now())
+	return c.cloud.DeleteInstance(ctx, projectID, instanceID)
 }
 
 func (c *measuredCloud) ListInstances(ctx context.Context, projectID string, q provision.InstanceQuery) (page provision.InstancePage, err error) {

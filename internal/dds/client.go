@@ -68,6 +68,7 @@ type Client struct {
 // It is what the domain asks for.
 var (
 	_ provision.InstanceCreator = (*Client)(nil)
+	_ provision.InstanceDeleter = (*Client)(nil)
 	_ provision.InstanceLister  = (*Client)(nil)
 	_ provision.JobReader       = (*Client)(nil)
 )

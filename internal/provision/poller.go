@@ -16,6 +16,7 @@ import (
 type Poller struct {
 	Jobs      JobReader
 	Instances InstanceLister
+	Deleter   InstanceDeleter
 	Store     PollStore
 	Policy    Policy
 	Served    Served
@@ -79,7 +80,12 @@ func (p *Poller) lease() time.Duration { return p.Policy.Lease + p.Policy.CallTi
 func (p *Poller) look(ctx, work context.Context, claims []PollClaim) []PollResult {
 	rand.Shuffle(len(claims), func(i, j int) { claims[i], claims[j] = claims[j], claims[i] })
 	byProject, seen := map[string][]PollClaim{}, map[string]*Poll{}
+	var unwanted []PollClaim
 	for _, c := range claims {
+		if c.Cancelling {
+			unwanted = append(unwanted, c)
+			continue
+		}
 		byProject[c.ProjectID] = append(byProject[c.ProjectID], c)
 		seen[c.InstanceID] = &Poll{}
 	}
@@ -93,9 +99,11 @@ func (p *Poller) look(ctx, work context.Context, claims []PollClaim) []PollResul
 	for project, claims := range byProject {
 		p.readInstances(p.round(instances, work, project), project, claims, seen)
 	}
-	results := make([]PollResult, len(claims))
-	for i, c := range claims {
-		results[i] = p.judge(work, c, *seen[c.InstanceID])
+	results := p.deleteAll(instances, work, unwanted)
+	for _, claims := range byProject {
+		for _, c := range claims {
+			results = append(results, p.judge(work, c, *seen[c.InstanceID]))
+		}
 	}
 	return results
 }
@@ -288,29 +296,21 @@ func (p *Poller) listInstances(r round, project string, missing map[string]*Poll
 	return nil
 }
 
-// readInstance reads one instance by its id. Only this tells that there is none:
-// a list that moves while its pages are read may skip one.
+// readInstance reads one instance by its id.
 func (p *Poller) readInstance(r round, project, id string, s *Poll) {
-	page, err := read(r, func(ctx context.Context) (InstancePage, error) {
-		return p.Instances.ListInstances(ctx, project, InstanceQuery{ID: id, Limit: 1})
-	})
-	if err != nil && AsCloudError(err).Class != ClassGone {
+	found, err := read(r, func(ctx context.Context) (*Instance, error) { return instanceByID(ctx, p.Instances, project, id) })
+	if err != nil {
 		s.Err = err
 		return
 	}
-	for _, i := range page.Instances {
-		if i.ID == id {
-			s.Instance = &i
-		}
-	}
-	s.Err, s.Absent = nil, s.Instance == nil
+	s.Instance, s.Err, s.Absent = found, nil, found == nil
 }
 
 // recordPlain keeps an observation that the database will not take without the
 // cloud's words.
 func (p *Poller) recordPlain(ctx context.Context, r PollResult, cause error) error {
 	p.Log.Error("what was seen cannot be stored as it came", "request", r.RequestID, "instance", r.InstanceID, "error", cause)
-	r.Instance, r.FailReason = nil, ""
+	r.Instance, r.FailReason, r.Gone = nil, "", false
 	r.State, r.Delay, r.Failure = Building, p.Policy.PollInterval, nil
 	return writeAll(ctx, "database", p.Health, []PollResult{r}, p.Store.RecordPolls,
 		func(_ context.Context, _ PollResult, err error) error { return err })

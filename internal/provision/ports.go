@@ -103,6 +103,12 @@ type Created struct {
 	CloudRequestID string
 }
 
+// InstanceDeleter starts the deletion of an instance (dds-api.md §4.4) and returns
+// the job that does it, empty if none is named. ClassGone: it does not exist.
+type InstanceDeleter interface {
+	DeleteInstance(ctx context.Context, projectID, instanceID string) (jobID, cloudRequestID string, err error)
+}
+
 // InstanceLister lists instances, newest first (dds-api.md §4.1).
 type InstanceLister interface {
 	ListInstances(ctx context.Context, projectID string, q InstanceQuery) (InstancePage, error)
@@ -183,7 +189,12 @@ const (
 	JobFailed    = "Failed"
 
 	InstanceNormal     = "normal"
+	InstanceCreating   = "creating"
 	InstanceCreateFail = "createfail"
+	InstanceAbnormal   = "abnormal"
+	InstanceFrozen     = "frozen"
+
+	ActionDelete = "DELETE_INSTANCE"
 )
 
 // ---- secrets ----

@@ -65,12 +65,40 @@ func (r *Reconciler) look(ctx context.Context, c LookClaim) LookResult {
 	if err != nil {
 		return r.Policy.LookFailed(c, err)
 	}
-	result := r.Policy.AfterLook(c, Look{Instances: seen, Known: known})
+	held, err := r.held(ctx, c)
+	if err != nil {
+		return r.Policy.LookFailed(c, err)
+	}
+	result := r.Policy.AfterLook(c, Look{Instances: seen, Known: known, Held: held})
 	result.CloudRequestID = cloudRequest
 	if result.Adopt != nil {
 		r.adopted(ctx, c, result)
 	}
 	return result
+}
+
+// held reads the instance that is recorded for a request by its id, so that one
+// that was renamed is not taken for gone; nil where there is none.
+func (r *Reconciler) held(ctx context.Context, c LookClaim) (*Instance, error) {
+	if c.Held == "" {
+		return nil, nil
+	}
+	return instanceByID(ctx, r.Cloud, c.ProjectID, c.Held)
+}
+
+// instanceByID reads one instance; nil if the cloud says that there is none. Only
+// this tells so: a list that moves while its pages are read may skip one.
+func instanceByID(ctx context.Context, cloud InstanceLister, projectID, id string) (*Instance, error) {
+	page, err := cloud.ListInstances(ctx, projectID, InstanceQuery{ID: id, Limit: 1})
+	if err != nil && AsCloudError(err).Class != ClassGone {
+		return nil, err
+	}
+	for _, i := range page.Instances {
+		if i.ID == id {
+			return &i, nil
+		}
+	}
+	return nil, nil
 }
 
 func (r *Reconciler) adopted(ctx context.Context, c LookClaim, result LookResult) {

@@ -87,7 +87,7 @@ type CreateClaim struct {
 	LastCode       string        // error code of the attempt before
 	LastClass      Class         // and its class
 	Repeats        int           // how often in a row it came
-	Age            time.Duration // since the first call; 0 if this is it
+	Age            time.Duration // since the first call, without what was spent waiting; 0 if this is it
 }
 
 // Outcome of an attempt (attempts.outcome in SQL).
@@ -152,7 +152,11 @@ type LookClaim struct {
 	MarksSeen   bool          // tags can be relied on in this project
 	TagsSent    bool          // our calls carried tags
 	Namesakes   []string      // ids of that name before the first call; nil: not noted
-	Age         time.Duration // since the first call
+	Age         time.Duration // since the first call, without what was spent waiting
+	Cancelling  bool          // somebody wishes it cancelled
+	Retried     bool          // what earlier attempts left is to be found before the next call
+	Held        string        // the instance that is recorded for it, from before a retry
+	HeldFailed  bool          // the cloud's job that was to build that one failed
 }
 
 // LookResult is what a look found and what follows from it.
@@ -166,6 +170,8 @@ type LookResult struct {
 	Adopt          *Instance // the instance to take
 	Orphans        []Instance
 	Namesakes      []string // set when a look before the first call noted them
+	Gone           string   // the recorded instance, when it exists no more
+	Unsent         bool     // the look did not leave: the time until the next is not counted
 	CloudRequestID string
 }
 
@@ -181,7 +187,16 @@ type PollClaim struct {
 	MarksSeen  bool
 	JobStatus  string // as last seen
 	Progress   int
-	Age        time.Duration // since the instance was created
+	Age        time.Duration // since the instance was created, or the request retried
+	OrderID    string        // of a prepaid order
+	Seen       bool          // a list showed the instance before
+	Settled    bool          // by now every list would show it
+	WaitingFor string        // as recorded
+	Named      bool          // an answer of the cloud to our own call named it
+	Cancelling bool          // somebody wishes it cancelled
+	CancelAge  time.Duration // since then
+	Deleting   bool          // the cloud has accepted to delete it
+	DeleteAge  time.Duration // since then
 }
 
 // PollResult is what a poll saw and what follows from it.
@@ -196,7 +211,13 @@ type PollResult struct {
 	JobEnded   time.Time
 	Instance   *Instance // set when the instance itself was read
 	Failure    *Failure
-	State      State         // Building, Ready or Failed
+	State      State         // Building, Ready, Failed or Cancelled
 	Delay      time.Duration // until the next look, while Building
+	WaitingFor string        // while Building; empty: for its job
 	Changed    bool          // worth an event
+	Cancelling bool          // the claim knew of the wish to cancel
+	Deleting   bool          // the cloud has just accepted to delete it
+	Gone       bool          // it exists no more
+	// CloudRequestID is of the call that deleted it or was refused to.
+	CloudRequestID string
 }

@@ -19,7 +19,7 @@ const (
 	Failed State = "failed"
 	// Rejected: could never be accepted; every broken rule is listed.
 	Rejected State = "rejected"
-	// Cancelled: stopped on request, after a conclusive look.
+	// Cancelled: stopped on request; what had come to be is deleted.
 	Cancelled State = "cancelled"
 )
 
@@ -34,15 +34,14 @@ type Step struct {
 func Steps() []Step {
 	return []Step{
 		{Pending, Creating, "claimed: the intent to call, or to look first, is recorded"},
-		{Pending, Failed, "it can never be called: its deadline passed after a conclusive look"},
-		{Pending, Cancelled, "cancelled before any call"},
+		{Pending, Cancelled, "cancelled, and no call can have run"},
 		{Creating, Building, "the cloud accepted the call, or a look found its instance"},
 		{Creating, Pending, "the call surely did not run, or a conclusive look found nothing"},
 		{Creating, Creating, "the outcome is unknown: look, and look again"},
-		{Creating, Failed, "the cloud refused it for good"},
-		{Creating, Cancelled, "cancelled, and a conclusive look found nothing"},
+		{Creating, Failed, "the cloud refused it for good, or its deadline passed and a conclusive look found nothing"},
+		{Creating, Cancelled, "cancelled, and no call can have run or a conclusive look found nothing"},
 		{Building, Ready, "the instance is normal and no action is running"},
-		{Building, Failed, "the job or the instance failed, or the deadline passed"},
+		{Building, Failed, "the job or the instance failed or is gone, or the deadline passed"},
 		{Building, Cancelled, "cancelled, and the deletion is confirmed"},
 		{Failed, Pending, "somebody retries it"},
 	}

@@ -15,12 +15,30 @@ type Look struct {
 	Instances []Instance
 	// Known names the request for which an instance is recorded already.
 	Known map[string]string
+	// Held is the instance recorded for this request, read by its id; nil where
+	// there is none (any more).
+	Held *Instance
 }
 
 // AfterLook returns what a complete look at the request's name means.
 func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
 	r := LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: "looked", Detail: describe(c, look)}
-	if found := c.candidates(look); len(found) > 0 {
+	found := c.candidates(look)
+	if look.Held != nil {
+		found = []Instance{*look.Held}
+	} else {
+		r.Gone = c.Held
+	}
+	alive := slices.DeleteFunc(slices.Clone(found), c.broken)
+	if len(alive) == 0 && c.Retried && !c.Cancelling && len(found) > 0 {
+		r.Next = Next{State: Pending, LookFirst: true, Delay: p.LookMax,
+			WaitingFor: "the failed instance " + strings.Join(ids(found), ", ") + " to be gone: delete it when you have seen it, then this goes on by itself"}
+		return r
+	}
+	if c.Retried && !c.Cancelling {
+		found = alive
+	}
+	if len(found) > 0 {
 		oldest := slices.MinFunc(found, func(a, b Instance) int { return strings.Compare(a.Created, b.Created) })
 		r.Kind, r.Adopt = "adopted", &oldest
 		r.Orphans = slices.DeleteFunc(found, func(i Instance) bool { return i.ID == oldest.ID })
@@ -31,14 +49,20 @@ func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
 	return r
 }
 
-// candidates are the instances that this request made: those with its mark or
-// named by an answer to its call, and where tags cannot be relied on the only one that is new since the first call,
+// broken reports whether the cloud gave up building an instance.
+func (c LookClaim) broken(i Instance) bool {
+	return i.Status == InstanceCreateFail || i.ID == c.Held && c.HeldFailed
+}
+
+// candidates are the instances that this request made and nobody holds: those
+// with its mark or named by an answer to its call, and where tags cannot be relied on the only one that is new since the first call,
 // belongs to nobody and fits the spec, if a call of ours may have run at all.
 func (c LookClaim) candidates(look Look) []Instance {
 	var marked, likely []Instance
 	for _, i := range look.Instances {
 		switch {
-		case i.Tags[TagRequest] == c.Mark, slices.Contains(c.Named, i.ID) && look.Known[i.ID] == "":
+		case look.Known[i.ID] != "": // tags can be copied
+		case i.Tags[TagRequest] == c.Mark, slices.Contains(c.Named, i.ID):
 			marked = append(marked, i)
 		case !c.MarksSeen && c.MayHaveRun && c.Namesakes != nil && c.unexplainedOne(i, look) && fits(c.Spec, i):
 			likely = append(likely, i)
@@ -56,24 +80,21 @@ func (p Policy) notFound(c LookClaim, look Look, r *LookResult) {
 	tooOld := c.Age > p.CreateDeadline
 	last := Failure{Code: c.LastCode, Message: c.LastMessage}
 	switch {
-	case c.LastOutcome == OutcomeConflict && (!c.MayHaveRun || c.Settled):
+	case c.Cancelling:
+		p.notFoundCancelling(c, blocking, r)
+	case c.LastOutcome == OutcomeConflict && !c.Retried && (!c.MayHaveRun || c.Settled):
 		last.Class = ClassConflict
 		r.Failure, r.Next = &last, Next{State: Failed}
 	case !c.MayHaveRun && !tooOld:
-		r.Next = Next{State: Pending}
-		if !c.MarksSeen {
-			r.Namesakes = ids(look.Instances)
-		}
+		c.mayCall(look, r)
 	case c.MayHaveRun && !c.Settled:
 		r.Next = Next{State: Creating, Delay: p.lookDelay(c.Looks),
 			WaitingFor: "proof that the last call made nothing: lists may lag, so it is looked for again"}
 	case c.MayHaveRun && len(blocking) > 0 && !tooOld:
 		r.Next = Next{State: Creating, Delay: p.LookMax,
 			WaitingFor: "an explanation for " + strings.Join(blocking, ", ") + ": same name, not recorded, and nothing tells whose; delete or rename it if it is not wanted"}
-	case c.Prepaid && c.LastOutcome != OutcomeNotExecuted:
-		last.Class = ClassLost
-		last.Message = "the outcome of a prepaid order is unknown and it is never sent again by itself: see the orders of the account – " + last.Message
-		r.Failure, r.Next = &last, Next{State: Failed}
+	case c.Prepaid && !c.Retried && c.LastOutcome != OutcomeNotExecuted:
+		r.Failure, r.Next = prepaidUnknown(last), Next{State: Failed}
 	case tooOld:
 		last.Class = ClassLost
 		last.Message = fmt.Sprintf("not created within %s; a conclusive look found no instance of it – last answer: %s", p.CreateDeadline, c.LastMessage)
@@ -82,8 +103,44 @@ func (p Policy) notFound(c LookClaim, look Look, r *LookResult) {
 		}
 		r.Failure, r.Next = &last, Next{State: Failed}
 	default:
-		r.Next = Next{State: Pending}
+		c.mayCall(look, r)
 	}
+}
+
+// mayCall lets the request call. Where tags cannot be relied on it notes who has
+// its name before its first call, and again where a retry begins anew.
+func (c LookClaim) mayCall(look Look, r *LookResult) {
+	r.Next = Next{State: Pending}
+	if !c.MarksSeen && (!c.MayHaveRun || c.Retried) {
+		r.Namesakes = ids(look.Instances)
+	}
+}
+
+// notFoundCancelling decides about a request that is to be cancelled when a
+// complete list shows nothing of ours.
+func (p Policy) notFoundCancelling(c LookClaim, blocking []string, r *LookResult) {
+	last := Failure{Code: c.LastCode, Class: ClassLost, Message: c.LastMessage}
+	switch {
+	case !c.MayHaveRun:
+		r.Next = Next{State: Cancelled}
+	case !c.Settled:
+		r.Next = Next{State: Creating, Delay: p.lookDelay(c.Looks),
+			WaitingFor: "proof that the last call made nothing: lists may lag, so it is looked for again"}
+	case len(blocking) > 0:
+		last.Message = fmt.Sprintf("cancelled, but %s has the same name, nothing tells whose it is, and its last call may have made it: delete it if it is not wanted – last answer: %s",
+			strings.Join(blocking, ", "), c.LastMessage)
+		r.Failure, r.Next = &last, Next{State: Failed}
+	case c.Prepaid && c.LastOutcome != OutcomeNotExecuted:
+		r.Failure, r.Next = prepaidUnknown(last), Next{State: Failed}
+	default:
+		r.Next = Next{State: Cancelled}
+	}
+}
+
+func prepaidUnknown(last Failure) *Failure {
+	last.Class = ClassLost
+	last.Message = "the outcome of a prepaid order is unknown and it is never sent again by itself: see the orders of the account – " + last.Message
+	return &last
 }
 
 // unexplained are the namesakes that might be ours and cannot be told apart.
@@ -115,10 +172,13 @@ func (p Policy) LookFailed(c LookClaim, err error) LookResult {
 	if notSent(ce) {
 		next.Delay = handBack()
 	}
-	if !c.MayHaveRun {
+	switch {
+	case c.Cancelling && !c.MayHaveRun && c.Held == "": // there is nothing that a look could find
+		next = Next{State: Cancelled}
+	case !c.MayHaveRun:
 		next.State, next.LookFirst = Pending, true
 	}
-	return LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: "looked",
+	return LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: "looked", Unsent: ce.Class == ClassNotSent,
 		Detail: "the look failed and proves nothing: " + ce.Error(), Next: next, CloudRequestID: ce.RequestID}
 }
 

@@ -3,6 +3,7 @@ package provision
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -30,7 +31,8 @@ const probeLooks = 5
 // AfterPoll returns what a poll means for the request.
 func (p Policy) AfterPoll(c PollClaim, seen Poll) PollResult {
 	r := PollResult{RequestID: c.RequestID, InstanceID: c.InstanceID, JobID: c.JobID,
-		JobStatus: c.JobStatus, Progress: c.Progress, State: Building, Delay: p.PollInterval, Instance: seen.Instance}
+		JobStatus: c.JobStatus, Progress: c.Progress, State: Building, Delay: p.PollInterval, Instance: seen.Instance,
+		WaitingFor: c.waits(seen)}
 	if j := seen.Job; j != nil {
 		r.JobStatus, r.FailReason, r.JobCreated, r.JobEnded = j.Status, j.FailReason, j.Created, j.Ended
 		r.JobID, r.Progress = j.ID, max(r.Progress, j.Progress)
@@ -68,10 +70,35 @@ func (p Policy) judgeBuild(c PollClaim, seen Poll, r *PollResult) {
 			r.JobID, orUnknown(r.FailReason), c.InstanceID, status))
 	case status == InstanceCreateFail:
 		r.fail(ClassServer, fmt.Sprintf("the cloud could not build instance %s (status createfail) – delete it when you have seen it", c.InstanceID))
+	case seen.Absent && looked && c.Seen && c.Settled:
+		r.Gone = true
+		r.fail(ClassGone, fmt.Sprintf("instance %s is gone: somebody deleted it while it was being built (job %s)", c.InstanceID, orUnknown(r.JobStatus)))
 	case c.Age > p.BuildDeadline && looked:
 		r.fail(ClassLost, fmt.Sprintf("instance %s was not ready within %s (status %s, job %s) – it may still become ready, and it costs money: look at it in the console",
 			c.InstanceID, p.BuildDeadline, status, orUnknown(r.JobStatus)))
 	}
+}
+
+// waits says in words what an instance being built waits for, but for its job: what
+// was said before where nothing was read.
+func (c PollClaim) waits(seen Poll) string {
+	switch i := seen.Instance; {
+	case seen.Err != nil:
+		return c.WaitingFor
+	case i == nil && seen.Absent && c.OrderID != "" && !c.Seen:
+		return fmt.Sprintf("order %s to be paid and delivered: instance %s is not listed before", c.OrderID, c.InstanceID)
+	case i == nil && seen.Absent:
+		return "instance " + c.InstanceID + " to be listed"
+	case i == nil, i.Status == InstanceCreating, i.Status == InstanceCreateFail:
+		return ""
+	case i.Status == InstanceFrozen:
+		return "instance " + c.InstanceID + " to be unfrozen: the account owes, settle it"
+	case i.Status != InstanceNormal:
+		return fmt.Sprintf("instance %s to recover: its status is %s", c.InstanceID, i.Status)
+	case len(i.Actions) > 0:
+		return fmt.Sprintf("the end of %s on instance %s", strings.Join(i.Actions, ", "), c.InstanceID)
+	}
+	return ""
 }
 
 func (r *PollResult) fail(class Class, message string) {

@@ -10,13 +10,15 @@ import (
 
 // One statement takes due requests and records the intent to call for each. An
 // attempt that was not even sent was no call: if nothing came between, the next
-// one takes its row.
+// one takes its row. Time past the due time was spent waiting for a worker, and is
+// not counted to the deadline. No call is made for what is being cancelled.
 var claimCreatesSQL = fairly("request_id",
-	"requests where state = 'pending' and not look_first and region = $4 and next_attempt_at <= now()", "next_attempt_at") + `,
+	"requests where state = 'pending' and not look_first and cancel_requested_at is null and region = $4 and next_attempt_at <= now()", "next_attempt_at") + `,
 claimed as (
 	update requests r set state = 'creating', fence = fence + 1,
 		attempts = attempts + 1 - (select count(*) from attempts a
 			where a.request_id = r.request_id and a.number = r.attempts and a.fence = r.fence and a.error_class = 'not_sent'), looks = 0, claimed_by = $5,
+		waited = waited + case when first_attempt_at is null then interval '0' else now() - next_attempt_at end,
 		next_attempt_at = now() + make_interval(secs => $6), settled_at = now() + make_interval(secs => $7), waiting_for = null
 	from due where r.request_id = due.request_id
 	returning r.*
@@ -29,7 +31,7 @@ claimed as (
 	insert into events (request_id, kind, state) select request_id, 'creating', 'creating' from claimed
 )
 select request_id, fence, attempts, project_id, name, spec::text, sealed_password, mark::text, prepaid, coalesce(error_code, ''), coalesce(error_class, ''), repeats,
-	coalesce(extract(epoch from now() - first_attempt_at), 0)::float8
+	coalesce(extract(epoch from now() - first_attempt_at - waited), 0)::float8
 from claimed`
 
 // ClaimCreates implements provision.CreateStore.
@@ -55,18 +57,27 @@ func (s *Store) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]pro
 // written again, because the answer to its commit was lost, changes nothing. The
 // requests are held first, in the order in which claims hold them: requests, then
 // attempts. Where tags are not proved a
-// request looks again before its next call, for who has its name by then. A new instance of a project
+// request looks again before its next call, for who has its name by then. What was
+// wished cancelled since the claim ends here if no call can have run; else a look
+// or the poller goes on. A new instance of a project
 // whose tags are not proved yet is looked at soon, to prove them.
 const recordCreatesSQL = `
 with input as (
 	select * from unnest($1::text[], $2::bigint[], $3::int[], $4::text[], $5::float8[], $6::text[], $7::float8[], $8::bool[], $9::text[],
 		$10::text[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])
-	as i(request_id, fence, number, outcome, took, state, delay, look_first, waiting_for,
+	as i(request_id, fence, number, outcome, took, next_state, delay, look_first, waiting_for,
 		error_code, error_message, error_class, http_status, cloud_request_id, instance_id, job_id, order_id, instance_status)
 ), held as (
-	select request_id from requests where request_id in (select request_id from input)
+	select request_id, cancel_requested_at is not null as wished, settled_attempts from requests
+	where request_id in (select request_id from input)
 	order by request_id
 	for no key update
+), decided as (
+	select i.*, h.wished, case when h.wished and i.next_state in ('pending', 'failed') and i.outcome in ('not_executed', 'permanent')
+			and not exists (select 1 from attempts m where m.request_id = i.request_id and m.number between h.settled_attempts + 1 and i.number - 1
+				and coalesce(m.outcome, 'unknown') in ('unknown', 'busy', 'created'))
+		then 'cancelled' else i.next_state end as state
+	from input i join held h using (request_id)
 ), reported as (
 	update attempts a set outcome = i.outcome, finished_at = now(), took = make_interval(secs => i.took), http_status = i.http_status,
 		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class, cloud_request_id = i.cloud_request_id,
@@ -75,23 +86,25 @@ with input as (
 	where a.request_id = i.request_id and a.number = i.number and a.fence = i.fence and a.finished_at is null
 	returning a.request_id
 ), changed as (
-	update requests r set state = i.state, claimed_by = null, look_first = i.look_first or (i.state = 'pending' and not exists (
+	update requests r set state = i.state, claimed_by = null, look_first = i.state = 'pending' and (i.look_first or i.wished or not exists (
 			select 1 from projects p where p.project_id = r.project_id and p.marks_seen_at is not null)), waiting_for = i.waiting_for,
-		next_attempt_at = now() + make_interval(secs => i.delay),
+		next_attempt_at = now() + make_interval(secs => case when i.wished then least(i.delay, 1) else i.delay end),
+		waited = r.waited + case when i.error_class = 'not_sent' and r.first_attempt_at is not null
+			then make_interval(secs => i.took + i.delay) else interval '0' end,
 		first_attempt_at = coalesce(r.first_attempt_at,
 			case when i.error_class is distinct from 'not_sent' then now() - make_interval(secs => i.took) end),
 		repeats = case when i.error_code = r.error_code then r.repeats + 1 else 1 end,
 		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class,
 		cloud_request_id = i.cloud_request_id,
 		sealed_password = case when i.state in ('pending', 'creating') then r.sealed_password end,
-		finished_at = case when i.state = 'failed' then now() end
-	from input i join reported using (request_id)
+		finished_at = case when i.state in ('failed', 'cancelled') then now() end
+	from decided i join reported using (request_id)
 	where r.request_id = i.request_id and r.fence = i.fence and r.state = 'creating'
 	returning i.*, r.project_id, r.name
 ), built as (
 	insert into instances (instance_id, request_id, project_id, name, order_id, adopted, status, next_look_at)
 	select c.instance_id, c.request_id, c.project_id, c.name, c.order_id, false, coalesce(c.instance_status, 'creating'),
-		now() + make_interval(secs => case when p.marks_seen_at is null then 0 else c.delay end)
+		now() + make_interval(secs => case when p.marks_seen_at is null or c.wished then 0 else c.delay end)
 	from changed c left join projects p using (project_id)
 	where c.instance_id is not null
 ), running as (

@@ -32,13 +32,15 @@ with input as (
 		fingerprint, requested_by, traceparent, received_at, stream_sequence, waiting_for)
 ), added as (
 	insert into requests (request_id, state, project_id, region, name, mode, prepaid, spec, sealed_password,
-		fingerprint, requested_by, traceparent, received_at, stream_sequence, waiting_for, look_first)
+		had_password, fingerprint, requested_by, traceparent, received_at, stream_sequence, waiting_for, look_first)
 	select i.request_id, 'pending', i.project_id, i.region, i.name, i.mode, i.prepaid, i.spec::jsonb, i.sealed_password,
-		i.fingerprint, i.requested_by, i.traceparent, i.received_at, i.stream_sequence, i.waiting_for,
+		i.sealed_password is not null, i.fingerprint, i.requested_by, i.traceparent, i.received_at, i.stream_sequence, i.waiting_for,
 		not exists (select 1 from projects p where p.project_id = i.project_id and p.marks_seen_at is not null)
 	from input i
 	on conflict (request_id) do nothing
-	returning request_id, waiting_for
+	returning request_id, waiting_for, mark
+), marked as (
+	insert into marks (mark, request_id) select mark, request_id from added
 ), told as (
 	insert into events (request_id, kind, state, error_message)
 	select request_id, 'accepted', 'pending', 'waits for ' || waiting_for from added

@@ -13,13 +13,14 @@ import (
 // or an unknown outcome; or pending and told to look first. An attempt whose
 // outcome never came is recorded as unknown, and as not finished: its worker may
 // still report it. What an answer named, though its worker had lost the request by
-// then, may live.
+// then, may live. Attempts that were settled before a retry do not count any more.
 var claimLooksSQL = fairly("request_id",
 	"requests where (state = 'creating' or (state = 'pending' and look_first)) and region = $4 and next_attempt_at <= now()", "next_attempt_at") + `,
 claimed as (
 	update requests r set state = 'creating', fence = fence + 1, looks = looks + 1, claimed_by = $5,
 		next_attempt_at = now() + make_interval(secs => $6),
-		first_attempt_at = coalesce(first_attempt_at, case when attempts > 0 then now() end)
+		first_attempt_at = coalesce(first_attempt_at, case when attempts > settled_attempts and not renew_mark then now() end),
+		waited = waited + case when first_attempt_at is null then interval '0' else now() - next_attempt_at end
 	from due where r.request_id = due.request_id
 	returning r.*
 ), lost as (
@@ -28,17 +29,21 @@ claimed as (
 	from claimed c where a.request_id = c.request_id and a.number = c.attempts and a.outcome is null
 )
 select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, c.prepaid, c.looks, c.attempts,
-	case when c.attempts > 0 then coalesce(a.outcome, 'unknown') else '' end, coalesce(a.error_code, ''), coalesce(a.error_message, 'no answer was recorded'),
-	named.ids is not null or exists (select 1 from attempts m where m.request_id = c.request_id and coalesce(m.outcome, 'unknown') in ('unknown', 'busy')),
+	case when c.attempts > c.settled_attempts then coalesce(a.outcome, 'unknown') else '' end, coalesce(a.error_code, ''), coalesce(a.error_message, 'no answer was recorded'),
+	named.ids is not null or exists (select 1 from attempts m where m.request_id = c.request_id and m.number > c.settled_attempts
+		and coalesce(m.outcome, 'unknown') in ('unknown', 'busy')),
 	named.ids,
 	coalesce(c.settled_at <= now(), true), p.marks_seen_at is not null, c.namesakes,
-	coalesce(extract(epoch from now() - c.first_attempt_at), 0)::float8
+	coalesce(extract(epoch from now() - c.first_attempt_at - c.waited), 0)::float8,
+	c.cancel_requested_at is not null, c.renew_mark, coalesce(held.instance_id, ''), coalesce(held.failed, false)
 from claimed c
 left join attempts a on a.request_id = c.request_id and a.number = c.attempts
 left join projects p on p.project_id = c.project_id
 left join lateral (select array_agg(m.instance_id) as ids from attempts m
-	where m.request_id = c.request_id and m.outcome = 'created'
-	and not exists (select 1 from instances i where i.instance_id = m.instance_id)) named on true`
+	where m.request_id = c.request_id and m.number > c.settled_attempts and m.outcome = 'created'
+	and not exists (select 1 from instances i where i.instance_id = m.instance_id)) named on true
+left join lateral (select i.instance_id, exists (select 1 from jobs j where j.instance_id = i.instance_id and j.status = 'Failed') as failed
+	from instances i where i.request_id = c.request_id and i.gone_at is null) held on true`
 
 // ClaimLooks implements provision.LookStore.
 func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provision.LookClaim, error) {
@@ -50,7 +55,8 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 		var spec string
 		var age float64
 		err = row.Scan(&c.RequestID, &c.Fence, &c.ProjectID, &c.Name, &spec, &c.Mark, &c.Prepaid, &c.Looks, &c.Attempts,
-			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.MayHaveRun, &c.Named, &c.Settled, &c.MarksSeen, &c.Namesakes, &age)
+			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.MayHaveRun, &c.Named, &c.Settled, &c.MarksSeen, &c.Namesakes, &age,
+			&c.Cancelling, &c.Retried, &c.Held, &c.HeldFailed)
 		c.Spec, c.Age = []byte(spec), duration(age)
 		return c, err
 	})
@@ -59,35 +65,62 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 
 // Where tags cannot be relied on only one open request may hold a name: the
 // others wait for their turn before they note who else has it. A look after which
-// a request waits for the same as before is no event.
+// a request waits for the same as before is no event. A look that lets a request
+// call is conclusive: one that was wished cancelled meanwhile ends with it, and one
+// that is retried gets its new mark. What is recorded for it already is followed
+// again when it is adopted.
 const recordLooksSQL = `
 with input as (
-	select i.*, i.namesakes is not null and exists (
-		select 1 from requests r join requests o on o.project_id = r.project_id and o.name = r.name and o.request_id <> r.request_id
-		where r.request_id = i.request_id and o.namesakes is not null and o.state in ('pending', 'creating', 'building')) as held
-	from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::bool[], $8::text[],
-		$9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[])
-	as i(request_id, fence, kind, detail, state, delay, look_first, waiting_for,
-		error_code, error_message, error_class, cloud_request_id, namesakes, instance_id, instance_status, orphans)
+	select * from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::bool[], $8::text[],
+		$9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::bool[])
+	as i(request_id, fence, kind, detail, next_state, delay, look_first, waiting_for,
+		error_code, error_message, error_class, cloud_request_id, namesakes, instance_id, instance_status, orphans, gone, unsent)
+), held as (
+	select request_id, project_id, name, waiting_for as waited_for, cancel_requested_at is not null as wished, renew_mark, gen_random_uuid() as new_mark
+	from requests where request_id in (select request_id from input)
+	order by request_id
+	for no key update
+), decided as (
+	select i.*, h.wished, h.waited_for, h.renew_mark and i.next_state = 'pending' and not i.look_first as renewed, h.new_mark,
+		case when h.wished and i.next_state = 'pending' and not i.look_first then 'cancelled' else i.next_state end as state,
+		i.namesakes is not null and not h.wished and exists (
+			select 1 from requests o where o.project_id = h.project_id and o.name = h.name and o.request_id <> h.request_id
+			and o.namesakes is not null and o.state in ('pending', 'creating', 'building')) as held
+	from input i join held h using (request_id)
 ), changed as (
 	update requests r set claimed_by = null,
 		state = i.state,
-		look_first = i.look_first or i.held,
+		look_first = i.state = 'pending' and (i.look_first or i.held or i.wished),
 		waiting_for = case when i.held then 'another request of the same name to end, because this cloud does not show tags' else i.waiting_for end,
 		next_attempt_at = now() + case when i.held then interval '10 seconds' else make_interval(secs => i.delay) end,
+		waited = r.waited + case when i.unsent and r.first_attempt_at is not null then make_interval(secs => i.delay) else interval '0' end,
 		namesakes = case when i.namesakes is null or i.held then r.namesakes
 			else array(select jsonb_array_elements_text(i.namesakes::jsonb)) end,
+		mark = case when i.renewed and not i.held then i.new_mark else r.mark end,
+		settled_attempts = case when i.renewed and not i.held then r.attempts else r.settled_attempts end,
+		renew_mark = r.renew_mark and i.state in ('pending', 'creating') and (i.held or not i.renewed),
 		error_code = coalesce(i.error_code, r.error_code), error_message = coalesce(i.error_message, r.error_message),
 		error_class = coalesce(i.error_class, r.error_class),
 		sealed_password = case when i.state in ('pending', 'creating') then r.sealed_password end,
-		finished_at = case when i.state = 'failed' then now() end
-	from input i join requests o using (request_id)
+		finished_at = case when i.state in ('failed', 'cancelled') then now() end
+	from decided i
 	where r.request_id = i.request_id and r.fence = i.fence and r.state = 'creating'
-	returning i.*, r.project_id, r.name, r.waiting_for is not distinct from o.waiting_for and r.waiting_for is not null as same_wait
+	returning i.*, r.project_id, r.name, r.mark, r.waiting_for is not distinct from i.waited_for and r.waiting_for is not null as same_wait
+), marked as (
+	insert into marks (mark, request_id) select mark, request_id from changed where mark = new_mark
+), vanished as (
+	update instances n set gone_at = now(), next_look_at = null, status = 'deleted', updated_at = now()
+	from changed c where n.instance_id = c.gone and n.request_id = c.request_id and n.gone_at is null
+	returning n.instance_id
+), again as (
+	update instances n set next_look_at = now(), status = coalesce(c.instance_status, n.status), updated_at = now()
+	from changed c where n.instance_id = c.instance_id and n.request_id = c.request_id and n.gone_at is null
 ), adopted as (
-	insert into instances (instance_id, request_id, project_id, name, adopted, status, next_look_at)
-	select instance_id, request_id, project_id, name, true, coalesce(instance_status, 'unknown'), now()
-	from changed where instance_id is not null
+	insert into instances (instance_id, request_id, project_id, name, adopted, status, next_look_at, seen_at)
+	select instance_id, request_id, project_id, name, true, coalesce(instance_status, 'unknown'), now(), now()
+	from changed c cross join (select count(*) from vanished) first
+	where instance_id is not null and not exists (
+		select 1 from instances n where n.instance_id = c.instance_id and n.request_id = c.request_id and n.gone_at is null)
 ), surplus as (
 	insert into orphans (instance_id, project_id, name, mark, request_id, status, why, evidence)
 	select o->>'id', c.project_id, o->>'name', o->>'mark', c.request_id, coalesce(nullif(o->>'status', ''), 'unknown'),
@@ -97,7 +130,7 @@ with input as (
 	on conflict (instance_id) do update set last_seen_at = now(), status = excluded.status
 )
 insert into events (request_id, kind, state, instance_id, error_code, error_message, error_class, detail, cloud_request_id)
-select request_id, case when state = 'failed' then 'failed' else kind end, state, instance_id, error_code, error_message, error_class,
+select request_id, case when state in ('failed', 'cancelled') then state else kind end, state, coalesce(instance_id, gone), error_code, error_message, error_class,
 	detail, cloud_request_id
 from changed where not same_wait`
 
@@ -126,7 +159,9 @@ func (s *Store) RecordLooks(ctx context.Context, batch []provision.LookResult) e
 		column(batch, func(r row) *string { return list(r.Namesakes) }),
 		adopt(func(i provision.Instance) string { return i.ID }),
 		adopt(func(i provision.Instance) string { return i.Status }),
-		column(batch, func(r row) *string { return orphans(r.Orphans) }))
+		column(batch, func(r row) *string { return orphans(r.Orphans) }),
+		column(batch, func(r row) *string { return text(r.Gone) }),
+		column(batch, func(r row) bool { return r.Unsent }))
 	return translate(err)
 }
 
@@ -168,7 +203,8 @@ func (s *Store) MarksSeen(ctx context.Context, projectID string) error {
 			returning project_id
 		)
 		update requests r set look_first = false, waiting_for = case when looks = 0 then waiting_for end, next_attempt_at = least(next_attempt_at, now())
-		from seen where r.project_id = seen.project_id and r.state = 'pending' and r.look_first and r.attempts = 0`, projectID)
+		from seen where r.project_id = seen.project_id and r.state = 'pending' and r.look_first and r.attempts = 0
+			and r.cancel_requested_at is null and not r.renew_mark`, projectID)
 	return translate(err)
 }
 

@@ -20,7 +20,11 @@ claimed as (
 	returning i.*
 )
 select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, c.name, r.mark::text, c.looks, p.marks_seen_at is not null,
-	coalesce(j.status, ''), coalesce(j.progress, 0), extract(epoch from now() - c.created_at)::float8
+	coalesce(j.status, ''), coalesce(j.progress, 0), extract(epoch from now() - greatest(c.created_at, r.retried_at))::float8,
+	coalesce(c.order_id, ''), c.seen_at is not null, coalesce(r.settled_at <= now(), true), coalesce(r.waiting_for, ''),
+	r.cancel_requested_at is not null, coalesce(extract(epoch from now() - r.cancel_requested_at), 0)::float8,
+	c.delete_requested_at is not null, coalesce(extract(epoch from now() - c.delete_requested_at), 0)::float8,
+	not c.adopted or exists (select 1 from attempts m where m.request_id = c.request_id and m.instance_id = c.instance_id and m.outcome = 'created')
 from claimed c
 join requests r on r.request_id = c.request_id
 left join jobs j on j.instance_id = c.instance_id
@@ -34,10 +38,11 @@ func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provi
 		return nil, translate(err)
 	}
 	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c provision.PollClaim, err error) {
-		var age float64
+		var age, wished, deleting float64
 		err = row.Scan(&c.RequestID, &c.InstanceID, &c.JobID, &c.ProjectID, &c.Name, &c.Mark, &c.Looks, &c.MarksSeen,
-			&c.JobStatus, &c.Progress, &age)
-		c.Age = duration(age)
+			&c.JobStatus, &c.Progress, &age, &c.OrderID, &c.Seen, &c.Settled, &c.WaitingFor,
+			&c.Cancelling, &wished, &c.Deleting, &deleting, &c.Named)
+		c.Age, c.CancelAge, c.DeleteAge = duration(age), duration(wished), duration(deleting)
 		return c, err
 	})
 	return claims, translate(err)
@@ -46,33 +51,46 @@ func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provi
 // What a poll writes is guarded by the instance being the request's and the
 // request still being built, and its row is held: so a poll that comes late
 // changes nothing, and the events of one request are committed in the order of
-// their ids. What is known already is no news: a batch may be written twice.
+// their ids. What is known already is no news: a batch may be written twice. A poll
+// that did not know of a wish to cancel ends nothing: the wish is not to be lost
+// to an instance that becomes ready.
 const recordPollsSQL = `
 with input as (
 	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::timestamptz[], $8::timestamptz[],
-		$9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::float8[], $15::bool[], $16::text[], $17::text[], $18::text[])
+		$9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::float8[], $15::bool[], $16::text[], $17::text[], $18::text[],
+		$19::text[], $20::bool[], $21::bool[], $22::bool[], $23::text[])
 	as i(request_id, instance_id, job_id, job_status, progress, fail_reason, job_created_at, job_ended_at,
-		instance_status, port, addresses, detail, state, delay, changed, error_code, error_message, error_class)
+		instance_status, port, addresses, detail, next_state, delay, changed, error_code, error_message, error_class,
+		waiting_for, cancelling, deleting, gone, cloud_request_id)
 ), held as (
-	select request_id from requests
+	select request_id, waiting_for as waited_for, cancel_requested_at is not null as wished from requests
 	where request_id in (select request_id from input) and state = 'building'
 	order by request_id
 	for no key update
 ), looked as (
-	select i.*, i.changed and j.job_id is null as news from input i join held using (request_id)
+	select i.*, h.waited_for, h.wished and not i.cancelling as surprised,
+		case when h.wished and not i.cancelling then 'building' else i.next_state end as state,
+		i.changed and j.job_id is null as news, i.deleting and n.delete_requested_at is null as deletes
+	from input i join held h using (request_id)
 	join instances n on n.instance_id = i.instance_id and n.request_id = i.request_id and n.gone_at is null
 	left join jobs j on j.job_id = i.job_id and j.status = i.job_status and j.progress = i.progress
-), ended as (
-	update requests r set state = i.state, finished_at = now(),
-		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class
-	from looked i where r.request_id = i.request_id and i.state <> 'building'
+), changed as (
+	update requests r set state = i.state, finished_at = case when i.state <> 'building' then now() end,
+		waiting_for = case when i.state = 'building' then i.waiting_for end,
+		error_code = case when i.state = 'building' then r.error_code else i.error_code end,
+		error_message = case when i.state = 'building' then r.error_message else i.error_message end,
+		error_class = case when i.state = 'building' then r.error_class else i.error_class end
+	from looked i where r.request_id = i.request_id and (i.state <> 'building' or i.waiting_for is distinct from i.waited_for)
 ), seen as (
 	update instances n set updated_at = now(),
-		next_look_at = case when i.state = 'building' then now() + make_interval(secs => i.delay) end,
-		status = coalesce(i.instance_status, n.status), port = coalesce(i.port, n.port),
+		next_look_at = case when i.state = 'building' then now() + make_interval(secs => case when i.surprised then 0 else i.delay end) end,
+		status = case when i.gone then 'deleted' else coalesce(i.instance_status, n.status) end, port = coalesce(i.port, n.port),
 		addresses = case when i.addresses is null then n.addresses
 			else array(select jsonb_array_elements_text(i.addresses::jsonb)) end,
-		detail = coalesce(i.detail::jsonb, n.detail)
+		detail = coalesce(i.detail::jsonb, n.detail),
+		seen_at = coalesce(n.seen_at, case when i.instance_status is not null then now() end),
+		delete_requested_at = case when i.deleting then now() else n.delete_requested_at end,
+		gone_at = case when i.gone and i.state <> 'building' then now() end
 	from looked i where n.instance_id = i.instance_id
 ), followed as (
 	insert into jobs (job_id, request_id, instance_id, status, progress, fail_reason, cloud_created_at, cloud_ended_at)
@@ -82,10 +100,10 @@ with input as (
 		cloud_created_at = coalesce(excluded.cloud_created_at, jobs.cloud_created_at),
 		cloud_ended_at = coalesce(excluded.cloud_ended_at, jobs.cloud_ended_at), updated_at = now()
 )
-insert into events (request_id, kind, state, progress, instance_id, job_id, error_code, error_message, error_class)
-select request_id, case when state = 'building' then 'progress' else state end, state, progress, instance_id, job_id,
-	error_code, error_message, error_class
-from looked where news or state <> 'building'`
+insert into events (request_id, kind, state, progress, instance_id, job_id, error_code, error_message, error_class, cloud_request_id)
+select request_id, case when deletes then 'deleting' when state = 'building' then 'progress' else state end, state,
+	case when not cancelling then progress end, instance_id, job_id, error_code, error_message, error_class, cloud_request_id
+from looked where news or deletes or state <> 'building'`
 
 // RecordPolls implements provision.PollStore.
 func (s *Store) RecordPolls(ctx context.Context, batch []provision.PollResult) error {
@@ -119,7 +137,12 @@ func (s *Store) RecordPolls(ctx context.Context, batch []provision.PollResult) e
 		column(batch, func(r row) bool { return r.Changed }),
 		failure(func(f provision.Failure) string { return f.Code }),
 		failure(func(f provision.Failure) string { return f.Message }),
-		failure(func(f provision.Failure) string { return string(f.Class) }))
+		failure(func(f provision.Failure) string { return string(f.Class) }),
+		column(batch, func(r row) *string { return text(r.WaitingFor) }),
+		column(batch, func(r row) bool { return r.Cancelling }),
+		column(batch, func(r row) bool { return r.Deleting }),
+		column(batch, func(r row) bool { return r.Gone }),
+		column(batch, func(r row) *string { return text(r.CloudRequestID) }))
 	return translate(err)
 }
 
