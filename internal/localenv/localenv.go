@@ -23,6 +23,8 @@ type Options struct {
 	// Fast gives up safety against a crash of the machine for speed: Postgres
 	// runs with fsync off, NATS does not sync each message. For tests.
 	Fast bool
+	// Settings are further settings of Postgres, each name=value.
+	Settings []string
 	// Log gets a line of progress for what takes long; nil drops it.
 	Log io.Writer
 }

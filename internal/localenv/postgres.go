@@ -31,7 +31,10 @@ const (
 type Postgres struct {
 	dir, password string
 	port          int
-	release       func() error // of the guard
+	bin           string
+	cred          *syscall.Credential
+	opts          Options
+	release       func() error // of the guard; nil while there is none
 
 	process *os.Process
 	exited  chan struct{} // closed once the process has been waited for
@@ -54,11 +57,11 @@ func StartPostgres(ctx context.Context, opts Options) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Postgres{password: rand.Text()}
+	p := &Postgres{password: rand.Text(), bin: bin, cred: cred, opts: opts}
 	if p.dir, err = os.MkdirTemp("", "localenv-postgres-"); err != nil {
 		return nil, fmt.Errorf("make a directory for Postgres: %w", err)
 	}
-	if err := p.start(ctx, bin, cred, opts); err != nil {
+	if err := p.start(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(p.dir))
 	}
 	return p, nil
@@ -87,18 +90,18 @@ func (p *Postgres) Stop() error {
 	return p.stopErr
 }
 
-func (p *Postgres) start(ctx context.Context, bin string, cred *syscall.Credential, opts Options) error {
-	if err := p.initdb(ctx, bin, cred); err != nil {
+func (p *Postgres) start(ctx context.Context) error {
+	if err := p.initdb(ctx, p.bin, p.cred); err != nil {
 		return err
 	}
 	// A free port may be taken by somebody else before Postgres listens on it.
 	for attempt := 1; ; attempt++ {
 		var err error
-		if p.port, err = claimPort(opts.Port); err != nil {
+		if p.port, err = claimPort(p.opts.Port); err != nil {
 			return err
 		}
-		err = p.serve(ctx, bin, cred, opts.Fast)
-		if err == nil || opts.Port != 0 || attempt == 3 || !errors.Is(err, errExited) {
+		err = p.serve(ctx)
+		if err == nil || p.opts.Port != 0 || attempt == 3 || !errors.Is(err, errExited) {
 			return err
 		}
 	}
@@ -131,7 +134,7 @@ func (p *Postgres) initdb(ctx context.Context, bin string, cred *syscall.Credent
 var errExited = errors.New("Postgres ended before it was ready")
 
 // serve starts the server on p.port and waits until it can be used.
-func (p *Postgres) serve(ctx context.Context, bin string, cred *syscall.Credential, fast bool) error {
+func (p *Postgres) serve(ctx context.Context) error {
 	// To a file, not to our own output: "go test" waits for whoever holds that.
 	logFile, err := os.Create(filepath.Join(p.dir, "log"))
 	if err != nil {
@@ -141,11 +144,14 @@ func (p *Postgres) serve(ctx context.Context, bin string, cred *syscall.Credenti
 	args := []string{"-D", p.data(), "-h", "127.0.0.1", "-p", strconv.Itoa(p.port),
 		"-k", "", // no socket: the path of a temporary directory may be too long for one
 		"-c", "max_connections=200", "-c", "timezone=UTC"}
-	if fast {
+	if p.opts.Fast {
 		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
-	cmd := exec.Command(filepath.Join(bin, "postgres"), args...)
-	p.prepare(cmd, cred)
+	for _, setting := range p.opts.Settings {
+		args = append(args, "-c", setting)
+	}
+	cmd := exec.Command(filepath.Join(p.bin, "postgres"), args...)
+	p.prepare(cmd, p.cred)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	dieWithParent(cmd.SysProcAttr)
 	if err := p.launch(cmd); err != nil {
@@ -235,10 +241,7 @@ func (p *Postgres) halt() error {
 		}
 		select {
 		case <-p.exited:
-			if p.release == nil {
-				return nil
-			}
-			return p.release()
+			return p.unguard()
 		case <-time.After(10 * time.Second):
 		}
 	}
