@@ -108,6 +108,7 @@ type scriptedAnswer struct {
 	Body     string            `json:"body"`
 	Executed bool              `json:"executed"`
 	Late     duration          `json:"late"`
+	ListLag  duration          `json:"list_lag"`
 	Delay    duration          `json:"delay"`
 	JobFails bool              `json:"job_fails"`
 }
@@ -146,7 +147,8 @@ func (c *Cloud) serveFaults(w http.ResponseWriter, r *http.Request) {
 		answers := make([]Answer, len(script))
 		for n, a := range script {
 			answers[n] = Answer{Kind: a.Kind, Status: a.Status, Code: a.Code, Message: a.Message, Header: a.Header, Body: a.Body,
-				Executed: a.Executed, Late: time.Duration(a.Late), Delay: time.Duration(a.Delay), JobFails: a.JobFails}
+				Executed: a.Executed, Late: time.Duration(a.Late), ListLag: time.Duration(a.ListLag),
+				Delay: time.Duration(a.Delay), JobFails: a.JobFails}
 		}
 		if err := c.Script(op, answers...); err != nil {
 			adminError(w, http.StatusBadRequest, err)

@@ -26,7 +26,7 @@ func (c *Cloud) answer(w http.ResponseWriter, k *call, out *outcome) {
 	if hit {
 		out.fault = a.Kind
 		setDefault(&out.fault, scripted)
-		k.late, k.jobFails = a.Late, a.JobFails
+		k.late, k.listLag, k.jobFails = a.Late, a.ListLag, a.JobFails
 	}
 	var r reply
 	if a.executes() {

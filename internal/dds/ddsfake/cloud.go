@@ -83,6 +83,7 @@ type call struct {
 	token     string
 	body      []byte
 	late      time.Duration // the call executes that much later than it is answered
+	listLag   time.Duration // of the instance that it makes, on top of the usual one
 	jobFails  bool
 }
 

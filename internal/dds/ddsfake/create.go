@@ -121,7 +121,7 @@ func (c *Cloud) newInstance(k *call, body createBody) *instance {
 		body:    body,
 		port:    defaultPort,
 		created: at,
-		visible: at.Add(c.scaled(c.cfg.ListLag)),
+		visible: at.Add(c.scaled(c.cfg.ListLag) + k.listLag),
 		settled: at.Add(took + c.scaled(c.cfg.SettleLag)),
 	}
 	if c.dialect.takesPort && body.Port.given() {

@@ -107,6 +107,8 @@ type Answer struct {
 	Executed bool
 	// Late is how much later than its arrival the call executes, in real time; its answer does not wait for that.
 	Late time.Duration
+	// ListLag is how much longer than Config.ListLag the instance that the call makes stays out of the list, in real time.
+	ListLag time.Duration
 	// Delay is how long the answer takes, in real time.
 	Delay time.Duration
 	// JobFails makes the job that the call creates fail.
@@ -247,8 +249,8 @@ func (c *Cloud) Script(op Op, answers ...Answer) error {
 		if a.Status != 0 && (a.Status < 200 || a.Status > 599) {
 			return fmt.Errorf("script: status %d is not between 200 and 599", a.Status)
 		}
-		if a.Delay < 0 || a.Late < 0 {
-			return fmt.Errorf("script: delay %v and late %v must not be negative", a.Delay, a.Late)
+		if a.Delay < 0 || a.Late < 0 || a.ListLag < 0 {
+			return fmt.Errorf("script: delay %v, late %v and list lag %v must not be negative", a.Delay, a.Late, a.ListLag)
 		}
 	}
 	c.faults.mu.Lock()

@@ -190,3 +190,16 @@ func TestEnhancedInTheList(t *testing.T) {
 		equal(t, "groups, with those the service adds", len(i["groups"].([]any)), 4)
 	})
 }
+
+func TestListLagOfOneInstance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCaller(t, Config{ListLag: 2 * time.Second})
+		c.script(OpCreate, Answer{ListLag: 10 * time.Second})
+		c.create(replica(3).with(object{"name": "hidden"}))
+		c.create(replica(3).with(object{"name": "usual"}))
+		sleep(11 * time.Second)
+		equal(t, "before its time", c.names(""), "usual")
+		sleep(2 * time.Second)
+		equal(t, "after its time", c.names(""), "usual hidden")
+	})
+}
