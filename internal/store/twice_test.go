@@ -62,3 +62,18 @@ func TestWhatALateAnswerNamedIsLookedFor(t *testing.T) {
 		Next: provision.Next{State: provision.Building}}}))
 	d.wantState("a", provision.Building)
 }
+
+// A request that was told to come later looks first, and finds that its call
+// worked all the same: its events leave no state out.
+func TestEventsOfALookFromPending(t *testing.T) {
+	d := open(t)
+	d.accept("a")
+	c := d.claim(time.Minute)[0]
+	d.must(d.RecordCreates(t.Context(), []provision.CreateResult{{RequestID: "a", Fence: c.Fence, Attempt: c.Attempt, Outcome: provision.OutcomeBusy,
+		Failure: &provision.Failure{Code: "DBS.200998", Class: provision.ClassBusy, Message: "later"},
+		Next:    provision.Next{State: provision.Pending, LookFirst: true, WaitingFor: "the next call"}}}))
+	found := provision.Instance{ID: "i-a", Status: "creating"}
+	d.must(d.RecordLooks(t.Context(), []provision.LookResult{{RequestID: "a", Fence: d.looks(time.Minute)[0].Fence, Kind: "adopted", Adopt: &found,
+		Next: provision.Next{State: provision.Building}}}))
+	d.wantEvents("a", "accepted:pending creating:creating waiting:pending looking:creating adopted:building")
+}
