@@ -2,7 +2,7 @@
 
 FUZZTIME ?= 30s
 
-.PHONY: help build demo dev test lint fmt fuzz compose-test
+.PHONY: help build demo dev chaos test lint fmt fuzz compose-test
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -19,6 +19,9 @@ dev: ## run a whole system on this machine, until Ctrl-C
 
 test: ## check everything: gofmt, go vet, staticcheck, the tests with the race detector
 	@scripts/test.sh
+
+chaos: ## break a whole system everywhere at once: CHAOS_REQUESTS=5000 CHAOS_FAULTS=500 CHAOS_SEED=random
+	@go run ./internal/chaos/run chaos
 
 lint: ## check the form only: gofmt, go vet, staticcheck
 	@scripts/lint.sh

@@ -31,16 +31,19 @@ func mayImport() map[string][]string {
 		"internal/store":                {"internal/provision", "internal/tokencache"},
 		"internal/app": {"internal/provision", "internal/tokencache", "migrations", "internal/queue", "internal/seal",
 			"internal/dds", "internal/store"},
-		"cmd/worker":    {"internal/app", "internal/provision", "internal/queue"},
-		"cmd/enqueue":   {"internal/app", "internal/provision", "internal/queue", "internal/seal"},
-		"cmd/dev":       everything,
-		"cmd/fakecloud": everything,
+		"cmd/worker":         {"internal/app", "internal/provision", "internal/queue"},
+		"cmd/enqueue":        {"internal/app", "internal/provision", "internal/queue", "internal/seal"},
+		"internal/chaos":     everything,
+		"internal/chaos/run": everything,
+		"cmd/dev":            everything,
+		"cmd/fakecloud":      everything,
 	}
 }
 
-// linksFake names who alone may link the simulated cloud or a NATS server.
+// linksFake names who alone may link the simulated cloud, a NATS server or toxiproxy.
 func linksFake() []string {
-	return []string{"cmd/dev", "cmd/fakecloud", "internal/dds/ddsfake", "internal/localenv", "internal/localenv/envtest"}
+	return []string{"cmd/dev", "cmd/fakecloud", "internal/dds/ddsfake", "internal/localenv", "internal/localenv/envtest",
+		"internal/chaos", "internal/chaos/run"}
 }
 
 type listed struct {
@@ -91,10 +94,10 @@ func TestImportTable(t *testing.T) {
 			onlyStandard(t, p)
 		}
 		fake := slices.ContainsFunc(p.Deps, func(d string) bool {
-			return strings.HasPrefix(d, "github.com/nats-io/nats-server/") || d == module+"/internal/dds/ddsfake"
+			return strings.HasPrefix(d, "github.com/nats-io/nats-server/") || strings.HasPrefix(d, "github.com/Shopify/toxiproxy/") || d == module+"/internal/dds/ddsfake"
 		})
 		if fake && !slices.Contains(linksFake(), name) {
-			t.Errorf("%s links the simulated cloud or a NATS server", name)
+			t.Errorf("%s links the simulated cloud, a NATS server or toxiproxy", name)
 		}
 	}
 }

@@ -46,8 +46,9 @@ func (c *cli) app() (*app.App, error) {
 	if err := c.Load(); err != nil {
 		return nil, settingsError{err}
 	}
-	return &app.App{Config: c.Config, Version: app.Version(),
-		Log: app.NewLog(os.Stderr, c.Process.LogLevel, c.Process.LogFormat)}, nil
+	log := app.NewLog(os.Stderr, c.Process.LogLevel, c.Process.LogFormat)
+	return &app.App{Config: c.Config, Version: app.Version(), Log: log,
+		Listening: func(addr string) { log.Info("serving /livez, /readyz and /metrics", "addr", addr) }}, nil
 }
 
 type runCommand struct{}
