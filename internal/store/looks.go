@@ -66,9 +66,9 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 // Where tags cannot be relied on only one open request may hold a name: the
 // others wait for their turn before they note who else has it. A look after which
 // a request waits for the same as before is no event; one that finds what a pending
-// request made tells two, so that the events are a way through the states. A look that lets a request
-// call is conclusive: one that was wished cancelled meanwhile ends with it, and one
-// that is retried gets its new mark. What is recorded for it already is followed
+// request made tells two, so that the events are a way through the states. A look
+// that lets a request call is conclusive: one that was wished cancelled meanwhile
+// ends with it, and one that is retried gets its new mark. What is recorded for it already is followed
 // again when it is adopted.
 const recordLooksSQL = `
 with input as (
