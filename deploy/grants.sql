@@ -8,7 +8,8 @@ revoke all on all tables in schema public from ddsworker_worker, ddsworker_reade
 -- The worker adds rows, and changes of them what is still open. It deletes
 -- nothing, and cannot rewrite what was asked for nor what happened.
 grant select on installation, goose_db_version to ddsworker_worker;
-grant select, insert on projects, requests, marks, rejections, attempts, instances, jobs, events, orphans, logins, tokens
+grant select, insert on projects, requests, marks, rejections, attempts, instances, jobs, events, orphans, logins, tokens,
+    budgets
     to ddsworker_worker;
 grant update (marks_seen_at) on projects to ddsworker_worker;
 grant update (state, sealed_password, next_attempt_at, waiting_for, look_first, claimed_by, fence, attempts, looks,
@@ -28,11 +29,13 @@ grant update (generation, refreshing_by, refreshing_until, failures, failure, fa
     on logins to ddsworker_worker;
 grant update (generation, sealed_token, obtained_at, expires_at, failures, failure, retry_at)
     on tokens to ddsworker_worker;
+grant update (version, learnt_rate, seen_rate, cut_at, refused_at, throttled_since, hold_until, sent, sent_at, accepted, pace)
+    on budgets to ddsworker_worker;
 
 -- The reader sees everything but what is sealed: requests.sealed_password,
 -- logins.failed_passwords and tokens.sealed_token.
 grant select on provisioning_history, installation, projects, marks, rejections, attempts, instances, jobs, events, orphans,
-    goose_db_version
+    budgets, goose_db_version
     to ddsworker_reader;
 grant select (request_id, state, project_id, region, name, mode, prepaid, spec, fingerprint, mark, next_attempt_at,
               waiting_for, look_first, claimed_by, fence, attempts, looks, first_attempt_at, settled_at, namesakes,

@@ -78,6 +78,8 @@ type cloudFlags struct {
 	ClockOffset   time.Duration `default:"0s" help:"How far the cloud's clock is ahead."`
 
 	Throttle    int                `default:"0" help:"Calls let through for a project in each window; 0: any number."`
+	ThrottleOf  map[string]int     `name:"throttle-projects" mapsep:"," placeholder:"ID=N" help:"The same for projects that differ."`
+	ThrottleAll int                `name:"throttle-account" default:"0" help:"Calls let through for all projects together in each window; 0: any number."`
 	ThrottlePer time.Duration      `default:"1s" help:"The window, real time."`
 	Faults      map[string]float64 `mapsep:"," placeholder:"CALL:KIND=CHANCE" help:"Chances of faults, such as create:drop-after=0.01. Calls: ${calls}. Kinds: ${kinds}."`
 	HugeBody    int64              `default:"104857600" help:"Size of huge-body answers in bytes."`
@@ -94,7 +96,7 @@ func (f cloudFlags) config() (ddsfake.Config, error) {
 		LoginLatency: f.LoginLatency, CreateLatency: f.CreateLatency, JobMin: instantIfZero(f.JobMin), JobMax: instantIfZero(f.JobMax),
 		JobLag: noneIfZero(f.JobLag), ListLag: f.ListLag, SettleLag: noneIfZero(f.SettleLag), DeleteTime: noneIfZero(f.DeleteTime),
 		JobRetention: f.JobRetention, Speed: f.Speed, ClockOffset: f.ClockOffset, Throttle: f.Throttle,
-		ThrottlePer: f.ThrottlePer, HugeBody: f.HugeBody, SlowByte: f.SlowByte, Seed: f.Seed,
+		ThrottleProjects: f.ThrottleOf, ThrottleAccount: f.ThrottleAll, ThrottlePer: f.ThrottlePer, HugeBody: f.HugeBody, SlowByte: f.SlowByte, Seed: f.Seed,
 	}
 	for _, u := range f.Users {
 		cfg.Users = append(cfg.Users, ddsfake.User(u))

@@ -254,7 +254,7 @@ func named(path string, err error) error {
 func (a *App) http() dds.HTTP {
 	return dds.HTTP{CallTimeout: time.Duration(a.Config.Pace.CallTimeout.V), AllowPlainHTTP: a.Config.Cloud.AllowHTTP.V,
 		Roots:       a.Config.Cloud.Roots,
-		Concurrency: a.Config.Pace.CreateConcurrency.V + 2*a.Config.Pace.LookConcurrency.V}
+		Concurrency: a.Config.Pace.CreateConcurrency.V + 2*a.Config.Pace.LookConcurrency.V + len(a.Config.served().Projects)}
 }
 
 // tokens makes the tokens that the fleet shares. The function returned ends them.
@@ -281,15 +281,20 @@ func (a *App) worker(health *provision.Health, m *metrics, cloud *measuredCloud,
 	copies provision.RejectedCopies, events provision.EventPublisher, p parts) *provision.Worker {
 	policy, served, pace := a.Config.policy(), a.Config.served(), a.Config.Pace
 	name := a.Config.Process.WorkerName
+	budget := provision.NewBudget(p.store, provision.Limits{Account: pace.Rate.V, Project: pace.ProjectRate.V}, health, a.Log)
+	budget.Waited = m.waited
+	m.watchCeilings(budget.Ceilings)
+	others := provision.Paced{Cloud: cloud, Budget: budget}
 	return &provision.Worker{
 		Intake: &provision.Intake{Inbox: inbox, Store: measuredIntake{p.store, m}, Copies: copies, Sealer: measuredSealer{p.sealer, m},
 			Rules: a.Config.rules(), Served: served, RequireSealed: a.Config.Process.RequireSealed.V, Standardize: hujson.Standardize, Batch: pace.IntakeBatch.V,
 			Health: health, Log: a.Log},
-		Creator: &provision.Creator{Cloud: cloud, Store: p.store, Sealer: p.sealer, Policy: policy, Served: served,
+		Budget: budget,
+		Creator: &provision.Creator{Cloud: cloud, Budget: budget, Store: p.store, Sealer: p.sealer, Policy: policy, Served: served,
 			Worker: name, Installation: p.installation, Dialect: a.Config.rules().Dialect, Concurrency: pace.CreateConcurrency.V, Health: health, Log: a.Log},
-		Reconciler: &provision.Reconciler{Cloud: cloud, Store: p.store, Policy: policy, Served: served, Worker: name,
+		Reconciler: &provision.Reconciler{Cloud: others, Budget: budget, Store: p.store, Policy: policy, Served: served, Worker: name,
 			Dialect: a.Config.rules().Dialect, Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},
-		Poller: &provision.Poller{Jobs: cloud, Instances: cloud, Deleter: cloud, Store: p.store, Policy: policy, Served: served,
+		Poller: &provision.Poller{Jobs: others, Instances: others, Deleter: others, Budget: budget, Store: p.store, Policy: policy, Served: served,
 			Worker: name, Batch: pace.PollBatch.V, Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},
 		Relay: &provision.Relay{Store: p.store, Publisher: measuredEvents{events, m}, Batch: 1000,
 			Timeout: 10 * time.Second, Health: health},

@@ -71,6 +71,8 @@ type PaceConfig struct {
 	CreateDeadline    Value[Seconds] `name:"create-deadline" env:"CREATE_DEADLINE" default:"24h" help:"How long a request is tried, from its first call."`
 	BuildDeadline     Value[Seconds] `name:"build-deadline" env:"BUILD_DEADLINE" default:"2h" help:"How long an instance may take to be ready."`
 	PollInterval      Value[Seconds] `name:"poll-interval" env:"POLL_INTERVAL" default:"5s" help:"Time between two looks at an instance being built."`
+	Rate              Value[Rates]   `name:"dds-rate" env:"DDS_RATE" placeholder:"RATE" help:"How fast all workers together may call DDS: calls a second like 20 or 20/s, windows like 200/5m, or several separated by commas. Empty: as fast as the cloud allows."`
+	ProjectRate       Value[Rates]   `name:"dds-project-rate" env:"DDS_PROJECT_RATE" placeholder:"RATE" help:"How fast they may call each project. Where the cloud answers 429 they call it more slowly, with or without a setting."`
 	RetryMin          Value[Seconds] `name:"retry-min" env:"RETRY_MIN" default:"2s" help:"Delay before the second call; it doubles from then on."`
 	RetryMax          Value[Seconds] `name:"retry-max" env:"RETRY_MAX" default:"1m" help:"Longest delay between two calls."`
 }

@@ -22,6 +22,7 @@ type metrics struct {
 	messages *prometheus.CounterVec
 	events   prometheus.Counter
 	clear    prometheus.Counter
+	waits    *prometheus.HistogramVec
 }
 
 func newMetrics(db *store.Store, version string) *metrics {
@@ -36,11 +37,14 @@ func newMetrics(db *store.Store, version string) *metrics {
 			Help: "Events published to the stream of events."}),
 		clear: prometheus.NewCounter(prometheus.CounterOpts{Name: "ddsworker_clear_passwords_total",
 			Help: "Passwords that came in the clear and were sealed at the door."}),
+		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ddsworker_rate_wait_seconds",
+			Help:    "How long calls to the cloud waited for the rate budget, by lane; calls that passed at once are not counted.",
+			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5}}, []string{"lane"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ddsworker_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.calls, m.messages, m.events, m.clear, build, liveRequests{db},
+	m.registry.MustRegister(m.calls, m.messages, m.events, m.clear, m.waits, build, liveRequests{db},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -53,6 +57,28 @@ func (m *metrics) watchDropped(dropped func() uint64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "ddsworker_rejected_copies_dropped_total",
 		Help: "Copies of refused messages that found no room; the records in the database are complete."},
 		func() float64 { return float64(dropped()) }))
+}
+
+func (m *metrics) waited(lane provision.Lane, d time.Duration) {
+	m.waits.WithLabelValues(lane.String()).Observe(d.Seconds())
+}
+
+func (m *metrics) watchCeilings(ceilings func() map[string]float64) {
+	m.registry.MustRegister(ceilingGauge(ceilings))
+}
+
+// ceilingGauge shows how fast the cloud lets projects be called.
+type ceilingGauge func() map[string]float64
+
+var ceilingDesc = prometheus.NewDesc("ddsworker_rate_ceiling",
+	"Calls a second that the cloud allows for a project, as its 429s taught; absent where it refused none lately.", []string{"project"}, nil)
+
+func (g ceilingGauge) Describe(ch chan<- *prometheus.Desc) { ch <- ceilingDesc }
+
+func (g ceilingGauge) Collect(ch chan<- prometheus.Metric) {
+	for project, rate := range g() {
+		ch <- prometheus.MustNewConstMetric(ceilingDesc, prometheus.GaugeValue, rate, project)
+	}
 }
 
 // liveRequests counts the requests that have not ended when it is scraped.

@@ -122,6 +122,7 @@ func TestPostgresRefuses(t *testing.T) {
 		`update orphans set mark = null`,
 		`update logins set auth_url = 'https://elsewhere'`,
 		`update tokens set project_id = 'another'`,
+		`update budgets set scope = 'another'`,
 	} {
 		r.refused("worker", statement)
 	}

@@ -12,7 +12,7 @@ type Seconds time.Duration
 
 // Value is a setting that keeps what is wrong with it, so that all broken
 // settings can be told at once.
-type Value[T int | bool | Seconds] struct {
+type Value[T int | bool | Seconds | Rates] struct {
 	V   T
 	err error
 }
@@ -39,6 +39,9 @@ func (v *Value[T]) UnmarshalText(text []byte) error {
 			v.err = fmt.Errorf("given %q, allowed: a duration like 500ms, 10s or 2h", text)
 		}
 		*p = Seconds(d)
+	case *Rates:
+		rates, err := parseRates(string(text))
+		v.err, *p = err, rates
 	}
 	return nil
 }

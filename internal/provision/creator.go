@@ -13,6 +13,7 @@ import (
 // came of it.
 type Creator struct {
 	Cloud        InstanceCreator
+	Budget       *Budget // lets calls pass; nil: at once
 	Store        CreateStore
 	Sealer       Sealer
 	Policy       Policy
@@ -39,19 +40,14 @@ func (c *Creator) Run(ctx, work context.Context) {
 	var recorder, calls sync.WaitGroup
 	recorder.Go(func() { outcomes.run(recording) })
 
-	slots := make(chan struct{}, c.Concurrency)
+	inFlight := newRoom(c.Concurrency)
 	repeat(ctx, "creator", c.Health, c.Due, func(ctx context.Context) (bool, error) {
-		free, ok := c.takeSlots(ctx, slots)
-		if !ok {
-			return false, nil
-		}
-		claims, deadline, err := c.claim(work, free)
-		for range free - len(claims) {
-			<-slots
-		}
+		limit, most := c.claimable(inFlight)
+		claims, deadline, err := c.claim(work, limit, most)
 		for _, claim := range claims {
+			inFlight.enter(claim.ProjectID)
 			calls.Go(func() {
-				defer func() { <-slots; c.Due.Ring() }()
+				defer func() { inFlight.leave(claim.ProjectID); c.Due.Ring() }()
 				result := c.create(ctx, work, claim, deadline)
 				if err := outcomes.put(work, result); err != nil {
 					c.Log.Warn("an outcome could not be recorded before the worker stopped; the request is looked for when its lease ends",
@@ -59,7 +55,7 @@ func (c *Creator) Run(ctx, work context.Context) {
 				}
 			})
 		}
-		return len(claims) == free, err
+		return limit > 0 && len(claims) == limit && inFlight.free() > 0, err
 	})
 	calls.Wait()
 	stop()
@@ -69,7 +65,8 @@ func (c *Creator) Run(ctx, work context.Context) {
 // Round claims what is due, calls, and records what came of it. It is a turn of
 // Run that waits for its calls.
 func (c *Creator) Round(ctx, work context.Context) (more bool, err error) {
-	claims, deadline, err := c.claim(work, c.Concurrency)
+	limit, most := c.claimable(newRoom(c.Concurrency))
+	claims, deadline, err := c.claim(work, limit, most)
 	if err != nil || len(claims) == 0 {
 		return false, err
 	}
@@ -78,33 +75,28 @@ func (c *Creator) Round(ctx, work context.Context) (more bool, err error) {
 	return len(claims) == c.Concurrency, c.record(work, results)
 }
 
+// claimable is how much may be claimed now, of all projects and of each: what can
+// be sent, what the rate budget has slots for soon, and what there is room for.
+func (c *Creator) claimable(inFlight *room) (limit int, most map[string]int) {
+	most, _ = c.unsent.most(c.Served.Projects)
+	c.Budget.most(LaneCreate, c.Served.Projects, most)
+	limit = inFlight.most(c.Served.Projects, most)
+	if none(c.Served.Projects, most) {
+		return 0, nil
+	}
+	return limit, most
+}
+
 // claim takes up to limit requests. Their calls end before the deadline, which is
 // measured from before the claim was sent and so ends before the lease does.
-func (c *Creator) claim(ctx context.Context, limit int) (claims []CreateClaim, deadline time.Time, err error) {
-	most, some := c.unsent.most(c.Served.Projects)
-	if !some {
+func (c *Creator) claim(ctx context.Context, limit int, most map[string]int) (claims []CreateClaim, deadline time.Time, err error) {
+	if limit == 0 {
 		return nil, time.Time{}, nil
 	}
 	deadline = time.Now().Add(c.Policy.CallTimeout)
 	claims, err = c.Store.ClaimCreates(ctx, ClaimQuery{Served: c.Served, Worker: c.Worker,
 		Limit: limit, Most: most, Lease: c.Policy.Lease, Settle: c.Policy.settle()})
 	return claims, deadline, err
-}
-
-// takeSlots waits for a free slot and takes all that are free.
-func (c *Creator) takeSlots(ctx context.Context, slots chan struct{}) (int, bool) {
-	select {
-	case slots <- struct{}{}:
-	case <-ctx.Done():
-		return 0, false
-	}
-	for n := 1; ; n++ {
-		select {
-		case slots <- struct{}{}:
-		default:
-			return n, true
-		}
-	}
 }
 
 // create makes the one call of a claim, before its deadline.
@@ -126,6 +118,9 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, e
 	if ctx.Err() != nil {
 		return Created{}, &CloudError{Op: "create instance", Class: ClassNotSent, Message: "the worker stopped before the call", Err: errStopping}
 	}
+	if err := c.Budget.Wait(call, claim.ProjectID, LaneCreate); err != nil {
+		return Created{}, err
+	}
 	password, err := c.open(claim)
 	if err != nil {
 		return Created{}, err
@@ -141,6 +136,7 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, e
 	created, err := c.Cloud.CreateInstance(call, claim.ProjectID, body)
 	c.Health.reportCloud(err)
 	c.unsent.note(claim.ProjectID, err)
+	c.Budget.Answered(claim.ProjectID, err)
 	return created, err
 }
 

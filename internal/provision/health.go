@@ -72,6 +72,9 @@ func (h *Health) Report(name string, err error) {
 // reportCloud says how calls to the cloud are doing: in trouble if they cannot
 // even be sent. What the cloud answers is the request's matter.
 func (h *Health) reportCloud(err error) {
+	if errors.Is(err, errNoSlot) {
+		return // it says nothing about the cloud
+	}
 	if err != nil && AsCloudError(err).Class != ClassNotSent {
 		err = nil
 	}

@@ -8,21 +8,24 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
 // Poller follows instances that are being built: many with one call where the
 // cloud lists its jobs, one by one where it does not.
 type Poller struct {
-	Jobs      JobReader
-	Instances InstanceLister
-	Deleter   InstanceDeleter
+	Jobs      JobReader       // paced
+	Instances InstanceLister  // paced
+	Deleter   InstanceDeleter // paced
+	Budget    *Budget         // bounds what is claimed; nil: does not
 	Store     PollStore
 	Policy    Policy
 	Served    Served
 	Worker    string
 	Batch     int // instances looked at in one round
-	// Concurrency bounds the calls of a round where they are read one by one.
+	// Concurrency bounds the calls of a round where they are read one by one; the
+	// projects have equal parts of it.
 	Concurrency int
 	Health      *Health
 	Log         *slog.Logger
@@ -31,10 +34,11 @@ type Poller struct {
 	Due      Bell
 	Recorded []Bell
 
-	// Only Run's own goroutine uses these.
+	unsent unsent
+
+	mu      sync.Mutex           // the projects of a round are read side by side
 	noList  map[string]time.Time // projects without a job list, and until when that is believed
 	trouble map[string]time.Time // parts in trouble, and when that was last seen
-	unsent  unsent
 }
 
 // relearn is how long a cloud that does not list its jobs is not asked again.
@@ -54,8 +58,9 @@ func (p *Poller) Run(ctx, work context.Context) {
 // records what it saw.
 func (p *Poller) Round(ctx, work context.Context) (more bool, err error) {
 	p.forgetTrouble()
-	most, some := p.unsent.most(p.Served.Projects)
-	if !some {
+	most, _ := p.unsent.most(p.Served.Projects)
+	p.Budget.exhausted(LaneRead, p.Served.Projects, most)
+	if none(p.Served.Projects, most) {
 		return false, nil
 	}
 	claims, err := p.Store.ClaimPolls(work, ClaimQuery{Served: p.Served, Worker: p.Worker, Limit: p.Batch, Most: most,
@@ -93,13 +98,17 @@ func (p *Poller) look(ctx, work context.Context, claims []PollClaim) []PollResul
 	defer stopJobs()
 	instances, stopInstances := context.WithTimeout(ctx, p.Policy.CallTimeout)
 	defer stopInstances()
+	var projects sync.WaitGroup // one that is slow does not hold up the others
 	for project, claims := range byProject {
-		p.readJobs(p.round(jobs, work, project), project, claims, seen)
+		projects.Go(func() {
+			parallel := max(1, p.Concurrency/len(byProject))
+			p.readJobs(p.round(jobs, work, project, parallel), project, claims, seen)
+			p.readInstances(p.round(instances, work, project, parallel), project, claims, seen)
+		})
 	}
-	for project, claims := range byProject {
-		p.readInstances(p.round(instances, work, project), project, claims, seen)
-	}
-	results := p.deleteAll(instances, work, unwanted)
+	var results []PollResult
+	projects.Go(func() { results = p.deleteAll(instances, work, unwanted) })
+	projects.Wait()
 	for _, claims := range byProject {
 		for _, c := range claims {
 			results = append(results, p.judge(work, c, *seen[c.InstanceID]))
@@ -114,10 +123,12 @@ type round struct {
 	work  context.Context // of the reads that were started
 	limit time.Duration   // of one read
 	note  func(error)     // learns from each read
+
+	parallel int // reads at a time
 }
 
-func (p *Poller) round(start, work context.Context, project string) round {
-	return round{start: start, work: work, limit: p.Policy.CallTimeout, note: func(err error) { p.unsent.note(project, err) }}
+func (p *Poller) round(start, work context.Context, project string, parallel int) round {
+	return round{start: start, work: work, limit: p.Policy.CallTimeout, parallel: parallel, note: func(err error) { p.unsent.note(project, err) }}
 }
 
 // errNotReached: the time of a round was over before this read could start.
@@ -132,6 +143,9 @@ func read[T any](r round, call func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(r.work, r.limit)
 	defer cancel()
 	v, err := call(ctx)
+	if errors.Is(err, errNoSlot) {
+		err = errNotReached
+	}
 	r.note(err)
 	return v, err
 }
@@ -176,7 +190,7 @@ func (p *Poller) readJobs(r round, project string, claims []PollClaim, seen map[
 			return
 		}
 	}
-	inParallel(rest, p.Concurrency, func(c PollClaim) {
+	inParallel(rest, r.parallel, func(c PollClaim) {
 		s := seen[c.InstanceID]
 		job, err := read(r, func(ctx context.Context) (Job, error) { return p.Jobs.Job(ctx, project, c.JobID) })
 		if err != nil {
@@ -251,7 +265,7 @@ func (p *Poller) readInstances(r round, project string, claims []PollClaim, seen
 			s.Err = err
 		}
 	} else {
-		inParallel(slices.Collect(maps.Keys(missing)), p.Concurrency, func(id string) { p.readInstance(r, project, id, missing[id]) })
+		inParallel(slices.Collect(maps.Keys(missing)), r.parallel, func(id string) { p.readInstance(r, project, id, missing[id]) })
 	}
 	p.reportInstances(project, wanted)
 }
@@ -322,6 +336,8 @@ func instanceList(project string) string { return "instance list of " + project 
 // report tells how a part is doing and remembers trouble.
 func (p *Poller) report(part string, err error) {
 	p.Health.Report(part, err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	delete(p.trouble, part)
 	if err == nil {
 		return
@@ -334,20 +350,29 @@ func (p *Poller) report(part string, err error) {
 
 // forgetTrouble ends the trouble of parts that nothing is read from any more.
 func (p *Poller) forgetTrouble() {
-	for part, seen := range p.trouble {
+	p.mu.Lock()
+	trouble := maps.Clone(p.trouble)
+	p.mu.Unlock()
+	for part, seen := range trouble {
 		if time.Since(seen) > p.lease()+2*p.Policy.PollInterval {
 			p.report(part, nil)
 		}
 	}
 }
 
-func (p *Poller) lists(project string) bool { return time.Now().After(p.noList[project]) }
+func (p *Poller) lists(project string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().After(p.noList[project])
+}
 
 func (p *Poller) learn(project string) {
+	p.mu.Lock()
 	if p.noList == nil {
 		p.noList = map[string]time.Time{}
 	}
 	p.noList[project] = time.Now().Add(relearn)
+	p.mu.Unlock()
 	p.report(jobList(project), nil)
 	p.Log.Info("this cloud does not list its jobs; they are read one by one", "project", project)
 }

@@ -8,7 +8,8 @@ import (
 
 // Reconciler looks for what a call may have made, and adopts it.
 type Reconciler struct {
-	Cloud       InstanceLister
+	Cloud       InstanceLister // paced
+	Budget      *Budget        // bounds what is claimed; nil: does not
 	Store       LookStore
 	Policy      Policy
 	Served      Served
@@ -32,8 +33,9 @@ func (r *Reconciler) Run(ctx, work context.Context) {
 
 // Round claims what must be looked for, looks, and records what it found.
 func (r *Reconciler) Round(work context.Context) (more bool, err error) {
-	most, some := r.unsent.most(r.Served.Projects)
-	if !some {
+	most, _ := r.unsent.most(r.Served.Projects)
+	r.Budget.most(LaneRead, r.Served.Projects, most)
+	if none(r.Served.Projects, most) {
 		return false, nil
 	}
 	claims, err := r.Store.ClaimLooks(work, ClaimQuery{Served: r.Served, Worker: r.Worker,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -33,7 +34,7 @@ func handBack() time.Duration { return 400*time.Millisecond + rand.N(200*time.Mi
 func notSent(err error) bool {
 	ce, ok := errors.AsType[*CloudError](err)
 	return ok && ce.Class == ClassNotSent && ce.Code != unopened &&
-		!errors.Is(err, errStopping) && !errors.Is(err, context.Canceled)
+		!errors.Is(err, errStopping) && !errors.Is(err, errNoSlot) && !errors.Is(err, context.Canceled)
 }
 
 // note learns from a call.
@@ -42,7 +43,7 @@ func (u *unsent) note(project string, err error) {
 	defer u.mu.Unlock()
 	p := u.projects[project]
 	switch now := time.Now(); {
-	case errors.Is(err, errNotReached), errors.Is(err, errStopping), errors.Is(err, context.Canceled):
+	case errors.Is(err, errNotReached), errors.Is(err, errNoSlot), errors.Is(err, errStopping), errors.Is(err, context.Canceled):
 	case !notSent(err):
 		delete(u.projects, project)
 	case p == nil:
@@ -54,6 +55,14 @@ func (u *unsent) note(project string, err error) {
 		p.failures++
 		p.until = now.Add(expDelay(unsentMin, unsentMax, p.failures))
 	}
+}
+
+// none reports whether nothing of any project may be claimed.
+func none(projects []string, most map[string]int) bool {
+	return !slices.ContainsFunc(projects, func(project string) bool {
+		n, bounded := most[project]
+		return !bounded || n > 0
+	})
 }
 
 // most returns how much of each project may be claimed, where that is less than

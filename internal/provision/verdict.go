@@ -52,6 +52,9 @@ func (p Policy) afterOutcome(c CreateClaim, o Outcome, class Class, repeats int,
 		fresh := class == ClassAuth && c.LastClass != ClassAuth // a new token may be used at once
 		switch {
 		case fresh, errors.Is(ce, errStopping):
+		case errors.Is(ce, errNoSlot):
+			next.Delay, next.WaitingFor = handBack(), "a slot of the rate budget: "+ce.Message
+			return next
 		case notSent(ce):
 			next.Delay, next.WaitingFor = handBack(), "a worker whose call reaches the cloud, after: "+ce.Error()
 			return next

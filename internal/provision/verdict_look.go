@@ -2,6 +2,7 @@ package provision
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -169,7 +170,7 @@ func (p Policy) LookFailed(c LookClaim, err error) LookResult {
 	ce := AsCloudError(err)
 	next := Next{State: Creating, Delay: max(p.lookDelay(c.Looks), min(ce.RetryAfter, 10*p.RetryMax)),
 		WaitingFor: "a look that succeeds, after: " + ce.Error()}
-	if notSent(ce) {
+	if notSent(ce) || errors.Is(ce, errNoSlot) {
 		next.Delay = handBack()
 	}
 	switch {

@@ -32,7 +32,11 @@ import (
 // Between two steps a request is nothing but a row with a due time. If the
 // process dies, the row is due again when its lease ends, for any worker. What
 // the steps decide stands in verdict.go, verdict_look.go and verdict_poll.go.
+//
+// Before each call, of whatever loop, the Budget makes it wait for its turn in the
+// fleet's rate.
 type Worker struct {
+	Budget     *Budget // nil: no limits
 	Intake     *Intake
 	Creator    *Creator
 	Reconciler *Reconciler
@@ -52,17 +56,26 @@ func (w *Worker) Run(ctx context.Context) {
 	w.Reconciler.Recorded = []Bell{create, poll, relay}
 	w.Poller.Recorded = []Bell{create, relay}
 
+	if w.Budget != nil {
+		w.Budget.Given = []Bell{create, look, poll}
+	}
+
 	work, stop := graceful(ctx, w.Grace)
 	defer stop()
 	relaying, stopRelay := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRelay()
-	var loops, last sync.WaitGroup
+	pacing, stopBudget := context.WithCancel(work)
+	defer stopBudget()
+	var loops, last, budget sync.WaitGroup
+	budget.Go(func() { w.Budget.Run(pacing) })
 	loops.Go(func() { w.Intake.Run(ctx, work) })
 	loops.Go(func() { w.Creator.Run(ctx, work) })
 	loops.Go(func() { w.Reconciler.Run(ctx, work) })
 	loops.Go(func() { w.Poller.Run(ctx, work) })
 	last.Go(func() { w.Relay.Run(relaying, work) })
 	loops.Wait()
+	stopBudget()
+	budget.Wait()
 	stopRelay() // last, so that the others' events still go out
 	last.Wait()
 }

@@ -78,6 +78,29 @@ func TestThrottle(t *testing.T) {
 	})
 }
 
+func TestThrottleOfOneProjectAndOfTheAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCaller(t, Config{Projects: map[string]string{DefaultProjectID: DefaultProjectName, "other": "b"},
+			ThrottleProjects: map[string]int{"other": 1}, ThrottleAccount: 4})
+		other := &caller{t: t, cloud: c.cloud, project: "other"}
+		other.token = c.send("POST", "/v3/auth/tokens", loginRequest(DefaultPassword, object{"project": object{"id": "other"}})).header.Get("X-Subject-Token")
+		other.list("")
+		other.send("GET", other.path("/instances"), nil).want(429, "APIGW.0308")
+		c.list("")
+		c.list("")
+		c.send("GET", c.path("/instances"), nil).want(429, "APIGW.0308") // the refused call counts
+		sleep(time.Second)
+		c.list("")
+		other.list("")
+		equal(t, "calls in any second", c.cloud.Stats().MaxInAnySecond, 5)
+		sleep(500 * time.Millisecond)
+		c.list("")
+		sleep(500 * time.Millisecond)
+		c.list("")
+		equal(t, "calls in any second", c.cloud.Stats().MaxInAnySecond, 5)
+	})
+}
+
 func TestAdminInstances(t *testing.T) {
 	c := newCaller(t, Config{})
 	id, job := c.create(replica(3).with(object{"tags": []object{{"key": "k", "value": "v"}}}))

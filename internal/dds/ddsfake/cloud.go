@@ -62,7 +62,7 @@ func New(cfg Config) *Cloud {
 		log:      cfg.Logger,
 		iam:      newIAM(cfg),
 		projects: make(map[string]*project, len(cfg.Projects)),
-		throttle: newThrottle(cfg.Throttle, cfg.ThrottlePer),
+		throttle: newThrottle(cfg),
 		faults:   newFaults(cfg.Seed, cfg.Faults),
 		stats:    newStats(),
 	}
@@ -157,9 +157,9 @@ func (c *Cloud) gateway(k *call) (reply, bool) {
 	if code, message := c.iam.check(k.token, k.route.project, c.now()); code != "" {
 		return c.failStatus(k, 0, code, message), true
 	}
-	if !c.throttle.allow(k.route.project, time.Now()) {
+	if message, refused := c.throttle.refusal(k.route.project, time.Now()); refused {
 		c.stats.countThrottled()
-		return c.failStatus(k, 0, "APIGW.0308", c.throttle.message()), true
+		return c.failStatus(k, 0, "APIGW.0308", message), true
 	}
 	return reply{}, false
 }

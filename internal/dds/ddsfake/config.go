@@ -98,7 +98,11 @@ type Config struct {
 	// Throttle is how many calls the gateway lets through for one project within ThrottlePer; 0: any
 	// number. Refused calls count.
 	Throttle int
-	// ThrottlePer is the window of Throttle, in real time; 0: 1 s.
+	// ThrottleProjects has the limits of projects that differ from Throttle; 0: any number.
+	ThrottleProjects map[string]int
+	// ThrottleAccount is how many calls of all projects together it lets through; 0: any number.
+	ThrottleAccount int
+	// ThrottlePer is the window of all these limits, in real time; 0: 1 s.
 	ThrottlePer time.Duration
 	// Faults happen by chance; SetFaults changes them later.
 	Faults Faults
@@ -156,7 +160,7 @@ func (cfg Config) Validate() error {
 	if cfg.Speed < 0 || math.IsNaN(cfg.Speed) || math.IsInf(cfg.Speed, 0) {
 		bad("speed %v is not a positive number", cfg.Speed)
 	}
-	if cfg.Throttle < 0 || cfg.HugeBody < 0 {
+	if cfg.Throttle < 0 || cfg.ThrottleAccount < 0 || cfg.HugeBody < 0 {
 		bad("throttle and huge body must not be negative")
 	}
 	return errors.Join(append(errs, cfg.Faults.validate())...)

@@ -28,6 +28,7 @@ type Stats struct {
 	PeakByOp        map[Op]int            `json:"peak_by_call"`
 	MaxPerSecond    int                   `json:"max_per_second"` // calls in the busiest second of the clock
 	MaxPerSecondOp  map[Op]int            `json:"max_per_second_by_call"`
+	MaxInAnySecond  int                   `json:"max_in_any_second"` // calls of DDS, wherever the second begins
 }
 
 type stats struct {
@@ -37,6 +38,7 @@ type stats struct {
 	second  int64
 	inSec   int
 	inSecOp map[Op]int
+	recent  []time.Time // calls of DDS within the last second
 }
 
 func newStats() *stats {
@@ -57,6 +59,14 @@ func (t *stats) begin(op Op, now time.Time) {
 	t.s.PeakConcurrent = max(t.s.PeakConcurrent, t.s.Concurrent)
 	t.running[op]++
 	t.s.PeakByOp[op] = max(t.s.PeakByOp[op], t.running[op])
+	if op != OpLogin {
+		from := 0
+		for from < len(t.recent) && now.Sub(t.recent[from]) >= time.Second {
+			from++
+		}
+		t.recent = append(t.recent[from:], now)
+		t.s.MaxInAnySecond = max(t.s.MaxInAnySecond, len(t.recent))
+	}
 	if second := now.Unix(); second != t.second {
 		t.second, t.inSec = second, 0
 		clear(t.inSecOp)

@@ -1,0 +1,97 @@
+package provision
+
+import (
+	"math"
+	"time"
+)
+
+// Ceiling is how fast the cloud lets the fleet call a scope, as learnt from its
+// 429s: a refusal lowers it at once, and without one it rises step by step, quickly
+// far below where the cloud refused last and slowly near it.
+type Ceiling struct {
+	Rate    float64   // calls a second at Cut; 0: nothing is known
+	Seen    float64   // calls a second at which the cloud refused; 0: not found yet
+	Cut     time.Time // when it was lowered
+	Refused time.Time // the last 429
+	Since   time.Time // the first of them
+	Hold    time.Time // the cloud asked for no call before
+
+	Sent     float64   // calls that were sent, each forgotten within a second or so
+	SentAt   time.Time // when Sent was counted
+	Accepted int       // calls since Cut that were not refused
+}
+
+// The steps. A cut takes back what ten or more seconds of slow growth gave, so that
+// of the calls of a second only those beyond the limit are refused, once in that time.
+const (
+	cutBack     = 0.9  // of what was seen to work
+	firstCut    = 0.5  // of what was sent, where nothing is known yet
+	quickGrowth = 0.1  // a second, of the rate, up to near
+	blindGrowth = 0.2  // a second, of the rate, where no limit was found yet
+	near        = 0.8  // of Seen
+	slowGrowth  = 0.01 // a step, of Seen
+	laterGrowth = 0.03
+	slowSteps   = 15
+	stepCalls   = 20 // a step is a second, or as long as so many calls take
+	maxStep     = 10.0
+
+	minCeiling   = 0.2 // calls a second: somebody has to find out whether it works again
+	forgetAfter  = 10 * time.Minute
+	sameRefusal  = time.Second // refusals that follow a cut so soon are of calls before it
+	maxHold      = time.Minute
+	forgetSentIn = time.Second
+)
+
+// At returns the ceiling in calls a second; 0: none is known.
+func (c Ceiling) At(now time.Time) float64 {
+	if c.Rate == 0 || now.Sub(c.Refused) > forgetAfter {
+		return 0
+	}
+	elapsed := max(0, now.Sub(c.Cut).Seconds())
+	if c.Seen == 0 {
+		return c.Rate * math.Pow(1+blindGrowth, elapsed)
+	}
+	rate := c.Rate
+	if rate < near*c.Seen {
+		quick := math.Log(near*c.Seen/rate) / math.Log(1+quickGrowth)
+		if elapsed < quick {
+			return rate * math.Pow(1+quickGrowth, elapsed)
+		}
+		rate, elapsed = near*c.Seen, elapsed-quick
+	}
+	steps := elapsed / min(max(1, stepCalls/c.Seen), maxStep)
+	return rate + c.Seen*(slowGrowth*min(steps, slowSteps)+laterGrowth*max(0, steps-slowSteps))
+}
+
+// Count learns from calls that were answered: how many were sent, and how many of
+// them refused.
+func (c *Ceiling) Count(now time.Time, sent, refused int, retryAfter time.Duration) {
+	c.Sent = c.Sent*math.Exp(-max(0, now.Sub(c.SentAt).Seconds())/forgetSentIn.Seconds()) + float64(sent)
+	c.SentAt = now
+	c.Accepted += max(0, sent-refused)
+	if refused == 0 {
+		return
+	}
+	if hold := now.Add(min(retryAfter, maxHold)); retryAfter > 0 && hold.After(c.Hold) {
+		c.Hold = hold
+	}
+	rate, sentRate := c.At(now), c.Sent/forgetSentIn.Seconds()
+	if rate == 0 {
+		c.Since, c.Seen = now, 0
+	}
+	c.Refused = now
+	switch elapsed := now.Sub(c.Cut); {
+	case rate == 0:
+		rate = firstCut * sentRate
+	case elapsed < sameRefusal:
+		return
+	default:
+		c.Seen = min(rate, 1.1*sentRate)
+		if elapsed < 2*sameRefusal+500*time.Millisecond { // the last cut was not enough
+			c.Seen = min(c.Seen, 1.1*float64(c.Accepted)/elapsed.Seconds())
+		}
+		c.Seen = max(c.Seen, minCeiling)
+		rate = cutBack * c.Seen
+	}
+	c.Rate, c.Cut, c.Accepted = max(rate, minCeiling), now, 0
+}
