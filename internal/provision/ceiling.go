@@ -30,7 +30,7 @@ const (
 	blindGrowth = 0.2  // a second, of the rate, where no limit was found yet
 	near        = 0.8  // of Seen
 	slowGrowth  = 0.01 // a step, of Seen
-	laterGrowth = 0.03
+	laterGrowth = 0.03 // a step, of the rate, once a limit that had not changed would have shown
 	slowSteps   = 15
 	stepCalls   = 20 // a step is a second, or as long as so many calls take
 	maxStep     = 10.0
@@ -60,7 +60,8 @@ func (c Ceiling) At(now time.Time) float64 {
 		rate, elapsed = near*c.Seen, elapsed-quick
 	}
 	steps := elapsed / min(max(1, stepCalls/c.Seen), maxStep)
-	return rate + c.Seen*(slowGrowth*min(steps, slowSteps)+laterGrowth*max(0, steps-slowSteps))
+	rate += c.Seen * slowGrowth * min(steps, slowSteps)
+	return rate * math.Pow(1+laterGrowth, max(0, steps-slowSteps))
 }
 
 // Count learns from calls that were answered: how many were sent, and how many of

@@ -23,7 +23,10 @@ type RateLimit struct {
 // it begins, holds more than Calls.
 func (l RateLimit) burst() int { return 1 + (l.Calls-1)/10 }
 
-func (l RateLimit) interval() time.Duration { return l.Per / time.Duration(l.Calls-l.burst()+1) }
+func (l RateLimit) interval() time.Duration {
+	n := time.Duration(l.Calls - l.burst() + 1)
+	return (l.Per + n - 1) / n
+}
 
 // Lane is what a call is for. Each lane has its share while both want calls; the
 // other may use what one leaves.
@@ -172,25 +175,32 @@ func slot(now time.Time, lane Lane, account, project *scopeGates, within time.Du
 // each turn creates first. It changes the states.
 func (b Limits) allot(now time.Time, states map[string]*BudgetState, asks []BudgetAsk) map[string]Allotment {
 	open := map[string]*scopeGates{}
-	limitsOf := func(scope string) []RateLimit {
-		if scope == AccountScope {
-			return b.Account
-		}
-		return b.Project
-	}
 	account := &scopeGates{}
 	got := map[string]Allotment{}
+	shared := states[AccountScope]
 	for _, ask := range asks {
-		states[ProjectScope(ask.Project)].want(now, ask)
-		if s := states[AccountScope]; s != nil {
-			s.want(now, ask)
+		scope := ProjectScope(ask.Project)
+		for lane := range lanes {
+			if ask.Want[lane] == 0 {
+				continue
+			}
+			states[scope].Pace.Lanes[lane].Wanted = now
+			// What the project cannot use is not wanted of the account.
+			own, share := states[scope].gates(now, b.Project).opens(now, lane)
+			if shared != nil && later(own, share).Sub(now) <= slice {
+				shared.Pace.Lanes[lane].Wanted = now
+			}
 		}
 	}
 	for scope, s := range states {
-		open[scope] = s.gates(now, limitsOf(scope))
+		limits := b.Project
+		if scope == AccountScope {
+			limits = b.Account
+		}
+		open[scope] = s.gates(now, limits)
 	}
-	if g := open[AccountScope]; g != nil {
-		account = g
+	if shared != nil {
+		account = open[AccountScope]
 	}
 	for _, ask := range asks {
 		s, g := states[ProjectScope(ask.Project)], open[ProjectScope(ask.Project)]
@@ -223,15 +233,6 @@ func (b Limits) allot(now time.Time, states map[string]*BudgetState, asks []Budg
 		s.keep(open[scope], now)
 	}
 	return got
-}
-
-// want notes which lanes want calls.
-func (s *BudgetState) want(now time.Time, ask BudgetAsk) {
-	for lane := range lanes {
-		if ask.Want[lane] > 0 {
-			s.Pace.Lanes[lane].Wanted = now
-		}
-	}
 }
 
 // pace is how many calls a second the scopes allow together; 0: any number.

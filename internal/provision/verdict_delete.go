@@ -20,7 +20,7 @@ func (p Policy) AfterReread(c PollClaim, seen Poll) (r PollResult, remove bool) 
 		r.Delay = min(r.Delay, time.Second)
 	case seen.Err != nil:
 		r.Delay = p.deleteDelay(c)
-		if notSent(seen.Err) {
+		if notSent(seen.Err) || errors.Is(seen.Err, errNoSlot) {
 			r.Delay = handBack()
 		}
 		r.WaitingFor = "instance " + c.InstanceID + " to be read, after: " + seen.Err.Error()
