@@ -23,6 +23,7 @@ func mayImport() map[string][]string {
 		"internal/dds/ddsfake":          {},
 		"migrations":                    {},
 		"examples":                      {},
+		"internal/crash":                {},
 		"internal/localenv":             {},
 		"internal/localenv/envtest":     {"internal/localenv"},
 		"internal/queue":                {"internal/provision"},

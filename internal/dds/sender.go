@@ -30,6 +30,9 @@ type HTTP struct {
 	Concurrency      int           // calls at a time, for which connections are kept; default 64
 	AllowPlainHTTP   bool          // http to hosts that are not loopback (DDS_ALLOW_HTTP)
 
+	// Dial makes the connections; nil: TCP, within DialTimeout.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// Roots are the authorities that may sign the cloud's certificates
 	// (DDS_CA_FILE); nil: those of the system.
 	Roots *x509.CertPool
@@ -41,6 +44,9 @@ func (h HTTP) withDefaults() HTTP {
 	h.CallTimeout = cmp.Or(h.CallTimeout, 10*time.Second)
 	h.HeaderTimeout = cmp.Or(h.HeaderTimeout, h.CallTimeout)
 	h.Concurrency = cmp.Or(h.Concurrency, 64)
+	if h.Dial == nil {
+		h.Dial = (&net.Dialer{Timeout: h.DialTimeout}).DialContext
+	}
 	return h
 }
 
@@ -58,7 +64,7 @@ func newSender(h HTTP) *sender {
 	protocols.SetHTTP1(true)
 	transport := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: h.DialTimeout}).DialContext,
+		DialContext:            h.Dial,
 		TLSClientConfig:        &tls.Config{RootCAs: h.Roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    h.HandshakeTimeout,
 		ResponseHeaderTimeout:  h.HeaderTimeout,

@@ -2,7 +2,6 @@ package provision
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 )
@@ -78,21 +77,4 @@ func (w *Worker) Run(ctx context.Context) {
 	budget.Wait()
 	stopRelay() // last, so that the others' events still go out
 	last.Wait()
-}
-
-// Round lets each loop do once what is due now, in the order of a request's life,
-// and tells whether one of them may have more to do. Run gives each loop its own
-// pace; a test that stops a worker between two steps goes round by round.
-func (w *Worker) Round(ctx context.Context) (more bool, err error) {
-	for _, round := range []func() (bool, error){
-		func() (bool, error) { return w.Intake.Round(ctx, ctx) },
-		func() (bool, error) { return w.Creator.Round(ctx, ctx) },
-		func() (bool, error) { return w.Reconciler.Round(ctx) },
-		func() (bool, error) { return w.Poller.Round(ctx, ctx) },
-		func() (bool, error) { return w.Relay.Round(ctx) },
-	} {
-		again, failed := round()
-		more, err = more || again, errors.Join(err, failed)
-	}
-	return more, err
 }

@@ -1,0 +1,98 @@
+package crash
+
+import (
+	"context"
+	"time"
+
+	"ddsworker/internal/provision"
+	"ddsworker/internal/store"
+)
+
+// rows is the store as a process sees it. Each method is one transaction.
+type rows struct {
+	*process
+	g *ground
+}
+
+// db is the store, whose clock is set.
+func (r rows) db() *store.Store {
+	r.g.setClock()
+	return r.g.db
+}
+
+func (r rows) Accept(ctx context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
+	return take(r.process, "accept", func() ([]provision.Acceptance, error) { return r.db().Accept(ctx, batch) })
+}
+
+func (r rows) Reject(ctx context.Context, batch []provision.Rejection) error {
+	return write(r.process, "reject", func() error { return r.db().Reject(ctx, batch) })
+}
+
+func (r rows) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]provision.CreateClaim, error) {
+	return take(r.process, "claim creates", func() ([]provision.CreateClaim, error) { return r.db().ClaimCreates(ctx, q) })
+}
+
+func (r rows) RecordCreates(ctx context.Context, batch []provision.CreateResult) error {
+	return write(r.process, "record creates", func() error { return r.db().RecordCreates(ctx, batch) })
+}
+
+func (r rows) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provision.LookClaim, error) {
+	return take(r.process, "claim looks", func() ([]provision.LookClaim, error) { return r.db().ClaimLooks(ctx, q) })
+}
+
+func (r rows) RecordLooks(ctx context.Context, batch []provision.LookResult) error {
+	return write(r.process, "record looks", func() error { return r.db().RecordLooks(ctx, batch) })
+}
+
+func (r rows) MarksSeen(ctx context.Context, projectID string) error {
+	return write(r.process, "marks seen", func() error { return r.db().MarksSeen(ctx, projectID) })
+}
+
+func (r rows) KnownInstances(ctx context.Context, ids []string) (map[string]string, error) {
+	return read(r.process, "known instances", func() (map[string]string, error) { return r.db().KnownInstances(ctx, ids) })
+}
+
+func (r rows) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provision.PollClaim, error) {
+	return take(r.process, "claim polls", func() ([]provision.PollClaim, error) { return r.db().ClaimPolls(ctx, q) })
+}
+
+func (r rows) RecordPolls(ctx context.Context, batch []provision.PollResult) error {
+	return write(r.process, "record polls", func() error { return r.db().RecordPolls(ctx, batch) })
+}
+
+func (r rows) Lead(ctx context.Context) (func(), bool, error) { return r.db().Lead(ctx) }
+
+func (r rows) Unpublished(ctx context.Context, limit int) ([]provision.Event, error) {
+	return read(r.process, "read events", func() ([]provision.Event, error) { return r.db().Unpublished(ctx, limit) })
+}
+
+func (r rows) MarkPublished(ctx context.Context, batch []provision.Published) error {
+	return write(r.process, "mark published", func() error { return r.db().MarkPublished(ctx, batch) })
+}
+
+// calls is the cloud as a process sees it.
+type calls struct {
+	*process
+	w *world
+}
+
+func (c calls) CreateInstance(ctx context.Context, projectID string, body []byte) (provision.Created, error) {
+	return effect(c.process, "create", func() (provision.Created, error) {
+		sent := c.w.ledger.send(body)
+		created, err := c.w.client.CreateInstance(ctx, projectID, body)
+		sent.err, sent.ended = err, time.Now()
+		return created, err
+	}, func(provision.Created) bool { return true })
+}
+
+func (c calls) ListInstances(ctx context.Context, projectID string, q provision.InstanceQuery) (provision.InstancePage, error) {
+	return read(c.process, "list instances", func() (provision.InstancePage, error) { return c.w.client.ListInstances(ctx, projectID, q) })
+}
+
+func (c calls) Job(ctx context.Context, projectID, jobID string) (provision.Job, error) {
+	return read(c.process, "read job", func() (provision.Job, error) { return c.w.client.Job(ctx, projectID, jobID) })
+}
+
+func (c calls) Jobs(ctx context.Context, projectID string, w provision.JobWindow) (provision.JobPage, error) {
+	return read(c.process, "list jobs", func() (provision.JobPage, error) { return c.w.client.Jobs(ctx, projectID, w) })
+}

@@ -1,0 +1,119 @@
+package crash
+
+import (
+	"context"
+	"time"
+
+	"ddsworker/internal/provision"
+)
+
+// ackWait is when a delivery that nobody settled comes again.
+const ackWait = 30 * time.Second
+
+// queue is the stream of requests.
+type queue struct {
+	waiting []*delivery
+	settled map[string]string // by id: how
+}
+
+type delivery struct {
+	msg provision.Message
+	due time.Time
+}
+
+func (q *queue) publish(m provision.Message) {
+	q.waiting = append(q.waiting, &delivery{msg: m, due: time.Now()})
+}
+
+// next is when the next message may be delivered; zero if none waits.
+func (q *queue) next() (next time.Time) {
+	for _, d := range q.waiting {
+		if next.IsZero() || d.due.Before(next) {
+			next = d.due
+		}
+	}
+	return next
+}
+
+func (q *queue) settle(d *delivery, how string) {
+	for i, w := range q.waiting {
+		if w == d {
+			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
+			q.settled[d.msg.ID] = how
+			return
+		}
+	}
+}
+
+// inbox is the queue as a process sees it. It does not wait for messages.
+type inbox struct {
+	*process
+	q *queue
+}
+
+func (in inbox) Receive(_ context.Context, most int) ([]provision.Message, error) {
+	return take(in.process, "receive", func() (out []provision.Message, _ error) {
+		for _, d := range in.q.waiting {
+			if len(out) < most && !d.due.After(time.Now()) {
+				d.due = time.Now().Add(ackWait)
+				m := d.msg
+				m.Settle = settler{in.process, in.q, d}
+				out = append(out, m)
+			}
+		}
+		return out, nil
+	})
+}
+
+type settler struct {
+	*process
+	q *queue
+	d *delivery
+}
+
+func (s settler) Ack() error {
+	return write(s.process, "ack", func() error { s.q.settle(s.d, "ack"); return nil })
+}
+
+func (s settler) Term(string) error {
+	return write(s.process, "term", func() error { s.q.settle(s.d, "term"); return nil })
+}
+
+func (s settler) Nak(d time.Duration) error {
+	return write(s.process, "nak", func() error { s.d.due = time.Now().Add(d); return nil })
+}
+
+// journal is the stream of events.
+type journal struct {
+	events []provision.Event // by sequence, from 1
+	last   map[string]uint64 // sequence of a request's last event
+}
+
+// publisher is the journal as a process sees it.
+type publisher struct {
+	*process
+	j *journal
+}
+
+func (p publisher) Publish(_ context.Context, events []provision.Event) ([]provision.Published, error) {
+	var out []provision.Published
+	for _, e := range events {
+		place, err := effect(p.process, "publish "+e.Kind, func() (uint64, error) { return p.j.publish(e), nil },
+			func(uint64) bool { return true })
+		if err != nil {
+			return out, err
+		}
+		out = append(out, provision.Published{ID: e.ID, Sequence: place})
+	}
+	return out, nil
+}
+
+// publish appends an event unless the journal has it, or is beyond it, already.
+func (j *journal) publish(e provision.Event) uint64 {
+	if at := j.last[e.RequestID]; at > 0 && j.events[at-1].ID >= e.ID {
+		return at
+	}
+	j.events = append(j.events, e)
+	j.last[e.RequestID] = uint64(len(j.events))
+	return j.last[e.RequestID]
+}
