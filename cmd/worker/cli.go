@@ -27,6 +27,8 @@ type cli struct {
 	Cancel  cancelCommand  `cmd:"" help:"Cancel requests that are not ready: what they made is deleted."`
 	Retry   retryCommand   `cmd:"" help:"Try requests again that have failed."`
 	Migrate migrateCommand `cmd:"" help:"Migrate the database, make the streams, and exit."`
+	Recover recoverCommand `cmd:"" help:"Say that this database is the rightful one although it was restored, lost something in a failover, or lives elsewhere now: take over what the events tell, look for everything else that has not ended before it is called for, and exit. Workers that wait go on by themselves."`
+	Adopt   adoptCommand   `cmd:"" help:"Give a copy of a database an identity of its own, beside the original: what the original has under way fails here as COPIED, and nothing that it made is touched. Wants a NATS of its own. Exits."`
 	Keygen  keygenCommand  `cmd:"" help:"Make the identity that opens passwords, print the recipient that they are sealed for, and exit. It is never overwritten."`
 	Health  healthCommand  `cmd:"" help:"Ask the worker at ADMIN_ADDR how it is; exits 0 if it is ready."`
 	Version versionCommand `cmd:"" help:"Print the version and exit."`
@@ -71,6 +73,46 @@ func (m migrateCommand) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	return a.Migrate(ctx, m.ReplaceRecipient)
+}
+
+type recoverCommand struct{}
+
+func (recoverCommand) Run(ctx context.Context, c *cli) error {
+	a, err := c.app()
+	if err != nil {
+		return err
+	}
+	r, err := a.Recover(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("installation %s, epoch %d\n", r.Installation, r.Epoch)
+	fmt.Printf("%8d requests are looked for before their next call\n", r.LookFirst)
+	fmt.Printf("%8d requests got the instance that only the events knew\n", r.Adopted)
+	fmt.Printf("%8d requests were cancelled, as only the events knew\n", r.Cancelled)
+	fmt.Printf("%8d instances being built are looked at again\n", r.Building)
+	fmt.Printf("%8d requests are lost: they are younger than the backup (rejections with code LOST)\n", len(r.Lost))
+	for _, lost := range r.Lost {
+		fmt.Printf("         %s, which was %s %s\n", lost.RequestID, lost.State, lost.InstanceID)
+	}
+	return nil
+}
+
+type adoptCommand struct {
+	AsNew bool `required:"" help:"Say that it is a copy, which is to live beside the original."`
+}
+
+func (adoptCommand) Run(ctx context.Context, c *cli) error {
+	a, err := c.app()
+	if err != nil {
+		return err
+	}
+	id, ended, err := a.AdoptAsNew(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("installation %s, epoch %d\n%8d requests were under way at the original and failed here as COPIED\n", id.Installation, id.Epoch, ended)
+	return nil
 }
 
 type keygenCommand struct {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -37,9 +38,16 @@ type App struct {
 
 // parts is what a worker is made of once its surroundings are there.
 type parts struct {
-	store        *store.Store
-	installation string
-	sealer       *seal.Box
+	store    *store.Store
+	health   *provision.Health
+	metrics  *metrics
+	sealer   *seal.Box
+	tokens   *tokencache.Cache
+	cloud    cloudClient
+	conn     *queue.Conn
+	copies   *queue.Rejected
+	standing *standing
+	budget   *provision.Budget
 }
 
 // Run works until ctx ends and returns nil after a graceful stop.
@@ -65,71 +73,84 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer endTokens()
-	cloud, err := dds.New(dds.Config{Endpoint: a.Config.Cloud.Endpoint, Region: a.Config.Cloud.Region, Tokens: tokens, HTTP: a.http()})
+	standing := &standing{db: db, health: health}
+	cloud, err := dds.New(dds.Config{Endpoint: a.Config.Cloud.Endpoint, Region: a.Config.Cloud.Region, Tokens: standingTokens{tokens, standing}, HTTP: a.http()})
 	if err != nil {
 		return err
 	}
 	defer cloud.Close()
 
-	conn, installation, err := a.start(ctx, health, db, box.Recipients())
+	conn, err := a.start(ctx, health)
 	if err != nil {
 		return a.unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	guard := queue.NewGuard(conn.JetStream(), a.layout(installation, box.Recipients()), queue.GuardConfig{Report: health.Report, Log: a.Log})
-	defer guard.Close()
-	inbox := queue.NewInbox(conn.JetStream(), queue.InboxConfig{
-		Prefetch: 2 * a.Config.Pace.IntakeBatch.V, Report: health.Report,
-		Prepare: func(ctx context.Context) error { return a.streams(ctx, conn, installation, box.Recipients()) }})
-	defer inbox.Close()
 	copies := queue.NewRejected(conn.JetStream(), queue.RejectedConfig{Log: a.Log})
 	defer copies.Close()
 	metrics.watchDropped(copies.Dropped)
-
-	tokens.Warm(a.Config.served().Projects...)
-	worker := a.worker(health, metrics, &measuredCloud{cloud, metrics}, inbox, copies, queue.NewEvents(conn.JetStream()),
-		parts{store: db, installation: installation, sealer: box})
-	admin.ready.Store(true)
-	a.Log.Info("working", "worker", a.Config.Process.WorkerName, "version", a.Version, "installation", installation,
-		"region", a.Config.Cloud.Region, "projects", a.Config.served().Projects)
-	worker.Run(ctx)
+	p := parts{store: db, health: health, metrics: metrics, sealer: box, tokens: tokens, cloud: cloud, conn: conn, copies: copies,
+		standing: standing, budget: a.budget(db, health, metrics)}
+	for ctx.Err() == nil { // again whenever it may act again, after it might not
+		if err := a.act(ctx, p, &admin.ready); err != nil {
+			return a.unlessStopped(ctx, err)
+		}
+	}
 	a.Log.Info("stopped", "worker", a.Config.Process.WorkerName)
 	return nil
 }
 
-// Migrate brings the database and the streams to what this version needs. The
-// recipient that the streams publish is replaced by one of another identity only
+// act waits until the database may act, and works until it must not any more or
+// ctx ends.
+func (a *App) act(ctx context.Context, p parts, ready *atomic.Bool) error {
+	id, err := p.standing.await(ctx, p.conn)
+	if err != nil {
+		return err
+	}
+	layout := a.layout(id, p.sealer.Recipients())
+	setUp := func(ctx context.Context) error { return a.streams(ctx, p.conn, layout) }
+	err = retry(ctx, p.health, queue.PartStreams, func() error { return setUp(ctx) })
+	if errors.As(err, new(*queue.ForeignError)) {
+		return nil // they changed hands just now, which is to be judged
+	}
+	if err != nil {
+		return err
+	}
+	guard := queue.NewGuard(p.conn.JetStream(), layout, queue.GuardConfig{Report: p.health.Report, Log: a.Log})
+	defer guard.Close()
+	inbox := queue.NewInbox(p.conn.JetStream(), queue.InboxConfig{
+		Prefetch: 2 * a.Config.Pace.IntakeBatch.V, Report: p.health.Report, Prepare: setUp})
+	defer inbox.Close()
+	p.tokens.Warm(a.Config.served().Projects...)
+	worker := a.worker(p, inbox, id.Installation)
+	ready.Store(true)
+	a.Log.Info("working", "worker", a.Config.Process.WorkerName, "version", a.Version, "installation", id.Installation, "epoch", id.Epoch,
+		"region", a.Config.Cloud.Region, "projects", a.Config.served().Projects)
+	acting, end := p.standing.watch(ctx, p.conn, id)
+	defer end()
+	worker.Run(acting)
+	return nil
+}
+
+// Migrate brings the database and the streams to what this version needs, unless
+// the database must not act. The recipient that the streams publish is replaced by one of another identity only
 // with replaceRecipient.
-func (a *App) Migrate(ctx context.Context, replaceRecipient bool) error {
-	box, err := a.identity()
+func (a *App) Migrate(ctx context.Context, replaceRecipient bool) (err error) {
+	o, err := a.operate(ctx)
 	if err != nil {
 		return err
 	}
-	applied, err := store.Migrate(ctx, a.Config.Database.URL.Reveal(), migrations.Files)
+	defer func() { err = errors.Join(err, o.close()) }()
+	id, err := judge(ctx, o.db, o.conn)
 	if err != nil {
 		return err
 	}
-	a.Log.Info("the database is up to date", "migrations applied", applied)
-	db, err := store.Open(ctx, store.Config{URL: a.Config.Database.URL, MaxConns: 1})
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	installation, err := db.Installation(ctx)
-	if err != nil {
-		return err
-	}
-	conn, err := queue.Connect(ctx, a.nats(nil))
-	if err != nil {
-		return err
-	}
-	layout := a.layout(installation, box.Recipients())
+	layout := o.layout(id)
 	layout.ReplaceRecipient = replaceRecipient
-	if err := queue.Setup(ctx, conn.JetStream(), layout); err != nil {
-		return errors.Join(err, conn.Close())
+	if err := queue.Setup(ctx, o.conn.JetStream(), layout); err != nil {
+		return err
 	}
-	a.Log.Info("the streams are up to date", "installation", installation, "recipient", box.Recipients()[0])
-	return conn.Close()
+	a.Log.Info("the streams are up to date", "installation", id.Installation, "epoch", id.Epoch, "recipient", layout.Recipients[0])
+	return nil
 }
 
 // Keygen makes the identity that seals passwords and returns its recipient. It
@@ -147,41 +168,31 @@ func (a *App) Keygen() (recipient string, err error) {
 	return box.Recipients()[0], named(path, made)
 }
 
-// start waits until database and streams are there and fit.
-func (a *App) start(ctx context.Context, health *provision.Health, db *store.Store, recipients []string) (conn *queue.Conn, installation string, err error) {
+// start waits until the database fits and NATS is there.
+func (a *App) start(ctx context.Context, health *provision.Health) (conn *queue.Conn, err error) {
 	err = retry(ctx, health, "database", func() (err error) {
 		if a.Config.Process.Setup == "auto" {
 			_, err = store.Migrate(ctx, a.Config.Database.URL.Reveal(), migrations.Files)
 		} else {
 			err = store.Check(ctx, a.Config.Database.URL.Reveal(), migrations.Files)
 		}
-		if err == nil {
-			installation, err = db.Installation(ctx)
-		}
 		return err
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	err = retry(ctx, health, queue.PartConnection, func() (err error) {
 		conn, err = queue.Connect(ctx, a.nats(health.Report))
 		return err
 	})
-	if err != nil {
-		return nil, "", err
-	}
-	err = retry(ctx, health, queue.PartStreams, func() error { return a.streams(ctx, conn, installation, recipients) })
-	if err != nil {
-		return nil, "", errors.Join(err, conn.Close())
-	}
-	return conn, installation, nil
+	return conn, err
 }
 
-func (a *App) streams(ctx context.Context, conn *queue.Conn, installation string, recipients []string) error {
+func (a *App) streams(ctx context.Context, conn *queue.Conn, layout queue.Layout) error {
 	if a.Config.Process.Setup == "auto" {
-		return queue.Setup(ctx, conn.JetStream(), a.layout(installation, recipients))
+		return queue.Setup(ctx, conn.JetStream(), layout)
 	}
-	return queue.Check(ctx, conn.JetStream(), a.layout(installation, recipients))
+	return queue.Check(ctx, conn.JetStream(), layout)
 }
 
 // retry runs f until it works, ctx ends, or its error can only be mended by
@@ -213,8 +224,8 @@ func (a *App) nats(report func(string, error)) queue.Config {
 		Name:           "ddsworker " + a.Config.Process.WorkerName, Log: a.Log, Report: report}
 }
 
-func (a *App) layout(installation string, recipients []string) queue.Layout {
-	return queue.Layout{Installation: installation, Recipients: recipients, Replicas: a.Config.NATS.Replicas.V,
+func (a *App) layout(id provision.Identity, recipients []string) queue.Layout {
+	return queue.Layout{Installation: id.Installation, Epoch: id.Epoch, Recipients: recipients, Replicas: a.Config.NATS.Replicas.V,
 		EventsMaxAge: time.Duration(a.Config.NATS.EventsMaxAge.V)}
 }
 
@@ -276,27 +287,32 @@ func (a *App) tokens(health *provision.Health, m *metrics, db *store.Store, box 
 	return tokens, func() { tokens.Close(); login.Close() }, nil
 }
 
+// budget is this worker's share of what the fleet may call.
+func (a *App) budget(db *store.Store, health *provision.Health, m *metrics) *provision.Budget {
+	b := provision.NewBudget(db, provision.Limits{Account: a.Config.Pace.Rate.V, Project: a.Config.Pace.ProjectRate.V}, health, a.Log)
+	b.Waited = m.waited
+	m.watchCeilings(b.Ceilings)
+	return b
+}
+
 // worker puts the loops together.
-func (a *App) worker(health *provision.Health, m *metrics, cloud *measuredCloud, inbox provision.Inbox,
-	copies provision.RejectedCopies, events provision.EventPublisher, p parts) *provision.Worker {
+func (a *App) worker(p parts, inbox provision.Inbox, installation string) *provision.Worker {
+	health, m, cloud := p.health, p.metrics, &measuredCloud{p.cloud, p.metrics}
 	policy, served, pace := a.Config.policy(), a.Config.served(), a.Config.Pace
 	name := a.Config.Process.WorkerName
-	budget := provision.NewBudget(p.store, provision.Limits{Account: pace.Rate.V, Project: pace.ProjectRate.V}, health, a.Log)
-	budget.Waited = m.waited
-	m.watchCeilings(budget.Ceilings)
-	others := provision.Paced{Cloud: cloud, Budget: budget}
+	budget, others := p.budget, provision.Paced{Cloud: cloud, Budget: p.budget}
 	return &provision.Worker{
-		Intake: &provision.Intake{Inbox: inbox, Store: measuredIntake{p.store, m}, Copies: copies, Sealer: measuredSealer{p.sealer, m},
+		Intake: &provision.Intake{Inbox: inbox, Store: measuredIntake{p.store, m}, Copies: p.copies, Sealer: measuredSealer{p.sealer, m},
 			Rules: a.Config.rules(), Served: served, RequireSealed: a.Config.Process.RequireSealed.V, Standardize: hujson.Standardize, Batch: pace.IntakeBatch.V,
 			Health: health, Log: a.Log},
 		Budget: budget,
 		Creator: &provision.Creator{Cloud: cloud, Budget: budget, Store: p.store, Sealer: p.sealer, Policy: policy, Served: served,
-			Worker: name, Installation: p.installation, Dialect: a.Config.rules().Dialect, Concurrency: pace.CreateConcurrency.V, Health: health, Log: a.Log},
+			Worker: name, Installation: installation, Dialect: a.Config.rules().Dialect, Concurrency: pace.CreateConcurrency.V, Health: health, Log: a.Log},
 		Reconciler: &provision.Reconciler{Cloud: others, Budget: budget, Store: p.store, Policy: policy, Served: served, Worker: name,
 			Dialect: a.Config.rules().Dialect, Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},
 		Poller: &provision.Poller{Jobs: others, Instances: others, Deleter: others, Budget: budget, Store: p.store, Policy: policy, Served: served,
 			Worker: name, Batch: pace.PollBatch.V, Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},
-		Relay: &provision.Relay{Store: p.store, Publisher: measuredEvents{events, m}, Batch: 1000,
+		Relay: &provision.Relay{Store: p.store, Publisher: standingEvents{measuredEvents{queue.NewEvents(p.conn.JetStream()), m}, p.standing}, Batch: 1000,
 			Timeout: 10 * time.Second, Health: health},
 		Grace: time.Duration(a.Config.Process.Grace.V),
 	}

@@ -111,6 +111,7 @@ func TestPostgresRefuses(t *testing.T) {
 		`insert into goose_db_version (version_id, is_applied) values (99, true)`,
 		`update goose_db_version set version_id = 99`,
 		`update installation set id = gen_random_uuid()`,
+		`update installation set epoch = 9`,
 		`insert into installation default values`,
 		`update requests set spec = '{}'`,
 		`update requests set had_password = false`,

@@ -109,10 +109,11 @@ func (p Policy) notFound(c LookClaim, look Look, r *LookResult) {
 }
 
 // mayCall lets the request call. Where tags cannot be relied on it notes who has
-// its name before its first call, and again where a retry begins anew.
+// its name before its first call, and again where a retry begins anew or a restored
+// database does not tell.
 func (c LookClaim) mayCall(look Look, r *LookResult) {
 	r.Next = Next{State: Pending}
-	if !c.MarksSeen && (!c.MayHaveRun || c.Retried) {
+	if !c.MarksSeen && (!c.MayHaveRun || c.Retried || c.Namesakes == nil) {
 		r.Namesakes = ids(look.Instances)
 	}
 }

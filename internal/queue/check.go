@@ -70,9 +70,10 @@ func (l Layout) verifyStream(want, have jetstream.StreamConfig) error {
 		return fmt.Errorf("%w: stream %s is not as it must be: %s; edit it with `nats stream edit %s`, or, as storage and retention "+
 			"cannot be edited, empty it, remove it and run `worker migrate`", ErrDiffers, want.Name, strings.Join(list, "; "), want.Name)
 	}
-	there, ours := have.Metadata[installationKey], want.Metadata[installationKey]
-	if there != "" && ours != "" && there != ours {
-		return &ForeignError{Stream: want.Name, Have: there, Want: ours}
+	for _, key := range []string{installationKey, epochKey} {
+		if there, ours := have.Metadata[key], want.Metadata[key]; there != "" && ours != "" && there != ours {
+			return &ForeignError{Stream: want.Name, Have: there, Want: ours, Epoch: key == epochKey}
+		}
 	}
 	return l.verifyRecipient(want, have)
 }

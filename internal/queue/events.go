@@ -176,24 +176,3 @@ func summary(failures []error) error {
 	}
 	return errors.Join(failures...)
 }
-
-// LastEventID returns the id of the event that was published last, 0 if the
-// stream has none. A database that does not know it is older than the stream.
-func LastEventID(ctx context.Context, js jetstream.JetStream) (int64, error) {
-	stream, err := js.Stream(ctx, EventsStream)
-	if err != nil {
-		return 0, fmt.Errorf("read stream %s: %w", EventsStream, err)
-	}
-	last, err := stream.GetLastMsgForSubject(ctx, eventsPrefix+"*")
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read the last message of stream %s: %w", EventsStream, err)
-	}
-	e, err := ParseEvent(last.Header, last.Data)
-	if err != nil {
-		return 0, fmt.Errorf("read the last message of stream %s: %w", EventsStream, err)
-	}
-	return e.ID, nil
-}

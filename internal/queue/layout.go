@@ -4,14 +4,19 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// installationKey holds, in the metadata of each stream, whose stream it is.
-const installationKey = "ddsworker-installation"
+// installationKey and epochKey hold, in the metadata of each stream, whose stream it
+// is: which installation's, and since which of its recoveries.
+const (
+	installationKey = "ddsworker-installation"
+	epochKey        = "ddsworker-epoch"
+)
 
 // duplicateWindow is the smallest that a server allows. A larger one would let
 // the stream drop a message that reuses an id with another body in silence;
@@ -19,11 +24,12 @@ const installationKey = "ddsworker-installation"
 const duplicateWindow = 100 * time.Millisecond
 
 // Layout says how the streams are made. Zero values take their defaults. For
-// streams that exist only Installation, Recipients, AckWait and MaxAckPending
+// streams that exist only Installation, Epoch, Recipients, AckWait and MaxAckPending
 // matter.
 type Layout struct {
 	// Installation says whose streams these are; empty: not written, not compared.
 	Installation string
+	Epoch        int // of the installation; 0: not written, not compared
 	// Recipients are the age recipients of the identities that this worker has.
 	// Publishers seal for the first, which DDS_REQUESTS publishes; empty: not
 	// written, not compared.
@@ -49,6 +55,9 @@ func (l Layout) streams() []jetstream.StreamConfig {
 	}
 	if l.Installation != "" {
 		common.Metadata = map[string]string{installationKey: l.Installation}
+		if l.Epoch != 0 {
+			common.Metadata[epochKey] = strconv.Itoa(l.Epoch)
+		}
 	}
 	requests, rejected, events := common, common, common
 

@@ -21,6 +21,8 @@ func rights() map[string][]string {
 		"owner": {
 			"$JS.API.STREAM.INFO.*", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*",
 			"$JS.API.CONSUMER.INFO.DDS_REQUESTS.worker", "$JS.API.CONSUMER.CREATE.DDS_REQUESTS.worker",
+			"$JS.API.DIRECT.GET.DDS_EVENTS.dds.events.*",
+			"$JS.API.CONSUMER.CREATE.DDS_EVENTS.*.dds.events.*", "$JS.API.CONSUMER.MSG.NEXT.DDS_EVENTS.*",
 		},
 		"worker": {
 			"$JS.API.STREAM.INFO.*",
@@ -138,6 +140,18 @@ func TestNarrowRightsSuffice(t *testing.T) {
 			return err
 		}},
 	}
+	steps = append(steps, struct {
+		role string
+		do   func(*Conn) error
+	}{"owner", func(c *Conn) error {
+		last, err := LastEventID(t.Context(), c.JetStream())
+		read := 0
+		failed := EventsSince(deadline(t), c.JetStream(), time.Now().Add(-time.Hour), func(provision.Event) { read++ })
+		if last != 2 || read != 2 {
+			t.Errorf("the owner reads %d events, the last of them %d; want 2", read, last)
+		}
+		return errors.Join(err, failed)
+	}})
 	for i, step := range steps {
 		refused := as(t, s, step.role, "_INBOX_"+step.role, func(c *Conn) {
 			if err := step.do(c); err != nil {

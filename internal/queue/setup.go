@@ -34,8 +34,9 @@ func Setup(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	return setUpConsumer(ctx, js, l.consumer())
 }
 
-// Adopt writes the layout's installation into all streams, whatever was there,
-// and no recipient: that is Setup's to verify and to write.
+// Adopt writes the layout's installation and epoch into all streams, whatever was
+// there, and no recipient: that is Setup's to verify and to write, and so are
+// streams that are missing.
 func Adopt(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	l.Recipients = nil
 	for _, want := range l.streams() {
@@ -44,7 +45,7 @@ func Adopt(ctx context.Context, js jetstream.JetStream, l Layout) error {
 			return err
 		}
 		if have == nil {
-			return fmt.Errorf("stream %s is missing: run `worker migrate`", want.Name)
+			continue
 		}
 		if err := updateStream(ctx, js, want, *have); err != nil {
 			return err

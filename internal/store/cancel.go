@@ -16,20 +16,20 @@ const holdRequestsSQL = `select 1 from requests where request_id = any($1) order
 // and a trigger makes it due; the loops fulfil it.
 const cancelSQL = `
 with held as (
-	select *, exists (select 1 from attempts a where a.request_id = r.request_id and a.number > r.settled_attempts
+	select *, r.may_have_run or exists (select 1 from attempts a where a.request_id = r.request_id and a.number > r.settled_attempts
 				and coalesce(a.outcome, 'unknown') in ('unknown', 'busy', 'created'))
-			or exists (select 1 from instances i where i.request_id = r.request_id and i.gone_at is null) as may_have_run
+			or exists (select 1 from instances i where i.request_id = r.request_id and i.gone_at is null) as may_live
 	from requests r where request_id = any($1)
 ), ended as (
 	update requests r set state = 'cancelled', cancel_requested_at = coalesce(r.cancel_requested_at, now()),
 		cancel_requested_by = coalesce(r.cancel_requested_by, $2), finished_at = now(),
 		sealed_password = null, look_first = false, renew_mark = false, waiting_for = null
-	from held h where r.request_id = h.request_id and h.state in ('pending', 'creating') and h.claimed_by is null and not h.may_have_run
+	from held h where r.request_id = h.request_id and h.state in ('pending', 'creating') and h.claimed_by is null and not h.may_live
 	returning r.request_id
 ), wished as (
 	update requests r set cancel_requested_at = now(), cancel_requested_by = $2
 	from held h where r.request_id = h.request_id and h.state in ('pending', 'creating', 'building') and h.cancel_requested_at is null
-		and (h.state = 'building' or h.claimed_by is not null or h.may_have_run)
+		and (h.state = 'building' or h.claimed_by is not null or h.may_live)
 	returning r.request_id
 ), told as (
 	insert into events (request_id, kind, state, detail) select request_id, 'cancelled', 'cancelled', 'no call can have run' from ended

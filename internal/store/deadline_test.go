@@ -87,7 +87,7 @@ func TestNoCallWaitsForEverOnASilentConnection(t *testing.T) {
 			return err
 		},
 		"one row": func(ctx context.Context) error {
-			_, err := s.Installation(ctx)
+			_, err := s.KnownInstances(ctx, []string{"i"})
 			return err
 		},
 		"a statement": func(ctx context.Context) error { return s.MarksSeen(ctx, project) },

@@ -30,7 +30,7 @@ claimed as (
 )
 select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, c.prepaid, c.looks, c.attempts,
 	case when c.attempts > c.settled_attempts then coalesce(a.outcome, 'unknown') else '' end, coalesce(a.error_code, ''), coalesce(a.error_message, 'no answer was recorded'),
-	named.ids is not null or exists (select 1 from attempts m where m.request_id = c.request_id and m.number > c.settled_attempts
+	c.may_have_run or named.ids is not null or exists (select 1 from attempts m where m.request_id = c.request_id and m.number > c.settled_attempts
 		and coalesce(m.outcome, 'unknown') in ('unknown', 'busy')),
 	named.ids,
 	coalesce(c.settled_at <= now(), true), p.marks_seen_at is not null, c.namesakes,
@@ -91,6 +91,7 @@ with input as (
 ), changed as (
 	update requests r set claimed_by = null,
 		state = i.state,
+		may_have_run = r.may_have_run and i.state = 'creating',
 		look_first = i.state = 'pending' and (i.look_first or i.held or i.wished),
 		waiting_for = case when i.held then 'another request of the same name to end, because this cloud does not show tags' else i.waiting_for end,
 		next_attempt_at = now() + case when i.held then interval '10 seconds' else make_interval(secs => i.delay) end,

@@ -71,12 +71,20 @@ type db struct {
 	*store.Store
 	t   *testing.T
 	sql *pgx.Conn
+	url string
 	n   uint64
 }
 
 func open(t *testing.T) *db {
 	t.Helper()
-	url := env.Postgres(t)
+	return openAt(t, env.Postgres(t))
+}
+
+// copyOf is a copy of the database. d.sql does not survive it.
+func (d *db) copyOf() *db { return openAt(d.t, env.CopyPostgres(d.t, d.url)) }
+
+func openAt(t *testing.T, url string) *db {
+	t.Helper()
 	s, err := store.Open(t.Context(), store.Config{URL: provision.NewSecret(asWorker(t, url))})
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +97,7 @@ func open(t *testing.T) *db {
 		s.Close()
 		_ = conn.Close(context.Background())
 	})
-	return &db{Store: s, t: t, sql: conn}
+	return &db{Store: s, t: t, sql: conn, url: url}
 }
 
 func newRequest(id string, sequence uint64) provision.NewRequest {

@@ -27,6 +27,7 @@ import (
 // Store is a pool of connections to one database.
 type Store struct {
 	pool *calls
+	gate *gate
 }
 
 // Config says how to reach the database.
@@ -65,6 +66,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
 	setDefault(cfg.ConnConfig.RuntimeParams, "application_name", "ddsworker")
 	setDefault(cfg.ConnConfig.RuntimeParams, "statement_timeout", statementTimeout)
+	gate := newGate()
+	cfg.AfterConnect = gate.afterConnect
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
@@ -72,7 +75,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.CallTimeout == 0 {
 		c.CallTimeout = callTimeout
 	}
-	return &Store{pool: &calls{pool: pool, timeout: c.CallTimeout}}, nil
+	return &Store{pool: &calls{pool: pool, timeout: c.CallTimeout}, gate: gate}, nil
 }
 
 func setDefault(m map[string]string, key, value string) {
@@ -86,12 +89,6 @@ func (s *Store) Close() { s.pool.pool.Close() }
 
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
-
-// Installation returns who we are: the value of the tag provision-by.
-func (s *Store) Installation(ctx context.Context) (id string, err error) {
-	err = s.pool.QueryRow(ctx, `select id::text from installation`).Scan(&id)
-	return id, translate(err)
-}
 
 // LiveRequests counts the requests that have not ended, by state.
 func (s *Store) LiveRequests(ctx context.Context) (map[provision.State]int, error) {

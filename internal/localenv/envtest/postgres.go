@@ -44,6 +44,30 @@ func (e *Env) EmptyPostgres(t testing.TB) string {
 	return e.database(t, "template1")
 }
 
+// CopyPostgres makes a copy of a database of this server for t alone and returns its
+// URL. The connections to the original are broken off, as nobody may be in it
+// meanwhile.
+func (e *Env) CopyPostgres(t testing.TB, original string) string {
+	t.Helper()
+	u, err := url.Parse(original)
+	if err != nil {
+		t.Fatal("envtest: what is to be copied is no URL") // not the parser's error: it repeats the password
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	for _, sql := range []string{"ALTER DATABASE " + name + " ALLOW_CONNECTIONS false",
+		"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '" + name + "'"} {
+		if err := e.exec(t.Context(), sql); err != nil {
+			t.Fatalf("envtest: %v", err)
+		}
+	}
+	defer func() {
+		if err := e.exec(context.WithoutCancel(t.Context()), "ALTER DATABASE "+name+" ALLOW_CONNECTIONS true"); err != nil {
+			t.Errorf("envtest: %v", err)
+		}
+	}()
+	return e.database(t, name)
+}
+
 func (e *Env) makeTemplate(ctx context.Context) error {
 	name := databaseName()
 	if err := e.exec(ctx, "CREATE DATABASE "+name); err != nil {

@@ -1,0 +1,95 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"ddsworker/internal/provision"
+)
+
+// Identities returns whose each stream is, in the words that Setup and Adopt wrote
+// into it. It changes nothing; a stream that is missing is nobody's.
+func Identities(ctx context.Context, js jetstream.JetStream) ([]provision.StreamIdentity, error) {
+	var all []provision.StreamIdentity
+	for _, name := range []string{RequestsStream, RejectedStream, EventsStream} {
+		have, err := readStream(ctx, js, name)
+		if err != nil {
+			return nil, err
+		}
+		id := provision.StreamIdentity{Stream: name}
+		if have != nil {
+			id.Installation, id.Epoch = have.Metadata[installationKey], have.Metadata[epochKey]
+		}
+		all = append(all, id)
+	}
+	return all, nil
+}
+
+// LastEventID returns the id of the event that was published last, 0 if there is
+// none, or no stream of them. A database that does not know it is older than the
+// stream.
+func LastEventID(ctx context.Context, js jetstream.JetStream) (int64, error) {
+	stream, err := js.Stream(ctx, EventsStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read stream %s: %w", EventsStream, err)
+	}
+	last, err := stream.GetLastMsgForSubject(ctx, eventsPrefix+"*")
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the last message of stream %s: %w", EventsStream, err)
+	}
+	e, err := ParseEvent(last.Header, last.Data)
+	if err != nil {
+		return 0, nil // not ours, and no reason to stand still
+	}
+	return e.ID, nil
+}
+
+// EventsSince calls do for every event that is in the stream now and was published
+// since then, in the order of the stream. What cannot be read is nobody's event.
+func EventsSince(ctx context.Context, js jetstream.JetStream, since time.Time, do func(provision.Event)) error {
+	const op = "read the events in stream " + EventsStream
+	config := jetstream.ConsumerConfig{
+		FilterSubject: eventsPrefix + "*", DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
+		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Minute, MemoryStorage: true, Replicas: 1,
+	}
+	consumer, err := js.CreateConsumer(ctx, EventsStream, config)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	left := consumer.CachedInfo().NumPending
+	iterator, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat))
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	defer iterator.Stop()
+	for expected := uint64(1); expected <= left; expected++ {
+		msg, err := iterator.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		if meta.Sequence.Consumer != expected {
+			return fmt.Errorf("%s: delivery %d came instead of %d: try again", op, meta.Sequence.Consumer, expected)
+		}
+		if e, err := ParseEvent(msg.Headers(), msg.Data()); err == nil {
+			do(e)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"ddsworker/internal/provision"
+	"ddsworker/internal/store"
+)
+
+// asOwner is a Store that may do what an operator does.
+func (d *db) asOwner() *store.Store {
+	d.t.Helper()
+	s, err := store.Open(d.t.Context(), store.Config{URL: provision.NewSecret(d.url)})
+	d.must(err)
+	d.t.Cleanup(s.Close)
+	return s
+}
+
+// A recovery takes over what the stream tells, has everything else looked for,
+// and fences whoever was at work.
+func TestRecover(t *testing.T) {
+	d := open(t)
+	d.accept("waits", "called", "told", "cancelled", "builds", "ready")
+	claims := map[string]provision.CreateClaim{}
+	for _, c := range d.claim(time.Hour) {
+		claims[c.RequestID] = c
+	}
+	for _, id := range []string{"builds", "ready"} {
+		d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(claims[id])}))
+	}
+	for _, id := range []string{"waits", "told", "cancelled"} { // as in the backup
+		r := created(claims[id])
+		r.Outcome, r.Created, r.Next = provision.OutcomeNotExecuted, provision.Created{}, provision.Next{State: provision.Pending, Delay: time.Hour}
+		d.must(d.RecordCreates(t.Context(), []provision.CreateResult{r}))
+	}
+	_, err := d.sql.Exec(t.Context(), `update requests set state = 'ready', finished_at = now() where request_id = 'ready'`)
+	d.must(err)
+
+	at := time.Unix(1800000000, 0)
+	told := []provision.Told{
+		{RequestID: "told", State: provision.Ready, InstanceID: "i-told", JobID: "j-told", EventID: 5001, At: at},
+		{RequestID: "cancelled", State: provision.Cancelled, InstanceID: "i-cancelled", EventID: 5002, At: at},
+		{RequestID: "lost", State: provision.Building, InstanceID: "i-lost", JobID: "j-lost", EventID: 5003, At: at},
+		{RequestID: "lost-early", State: provision.Pending, EventID: 5004, At: at},
+		{RequestID: "ready", State: provision.Ready, InstanceID: "i-ready", EventID: 5005, At: at},
+	}
+	if _, err := d.Recover(t.Context(), d.identity(), time.Hour, 5005, told); err == nil {
+		t.Fatal("a worker's rights suffice")
+	}
+	r, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 5005, told)
+	d.must(err)
+	if r.Epoch != 2 || r.LookFirst != 2 || r.Adopted != 1 || r.Cancelled != 1 || r.Building != 2 || len(r.Lost) != 2 || r.Lost[0].RequestID != "lost" {
+		t.Errorf("recovered: %+v", r)
+	}
+	for id, state := range map[string]provision.State{"waits": provision.Pending, "called": provision.Creating, "told": provision.Building,
+		"cancelled": provision.Cancelled, "builds": provision.Building, "ready": provision.Ready} {
+		d.wantState(id, state)
+	}
+	if id := d.identity(); id.Home != id.Here || id.Epoch != 2 || id.LastEvent <= 5005+900 {
+		t.Errorf("the identity: %+v", id)
+	}
+	if n := one[int](d, `select count(*) from rejections where code = 'LOST' and stream_sequence < 0`); n != 2 {
+		t.Errorf("%d requests are told as lost, want 2", n)
+	}
+
+	// Whoever was at work writes nothing any more, and his answer is found.
+	d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(claims["called"])}))
+	d.wantState("called", provision.Creating)
+	for _, c := range d.looks(time.Hour) {
+		if !c.MayHaveRun || c.Settled {
+			t.Errorf("%s: may have run %v, settled %v", c.RequestID, c.MayHaveRun, c.Settled)
+		}
+		d.must(d.RecordLooks(t.Context(), []provision.LookResult{{RequestID: c.RequestID, Fence: c.Fence, Kind: "looked", Next: provision.Next{State: provision.Pending}}}))
+	}
+	if got := one[string](d, `select string_agg(request_id, ' ' order by request_id) from requests where state = 'pending' and not may_have_run and not look_first`); got != "called waits" {
+		t.Errorf("looked for: %s", got)
+	}
+}
+
+// A copy has nothing under way, and no mark of its original.
+func TestAdoptAsNew(t *testing.T) {
+	d := open(t)
+	d.accept("waits", "called", "builds")
+	for _, c := range d.claim(time.Hour) {
+		if c.RequestID == "builds" {
+			d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(c)}))
+		}
+	}
+	d.accept("later")
+	before := d.identity()
+	if _, _, err := d.AdoptAsNew(t.Context(), before); err == nil {
+		t.Fatal("a worker's rights suffice")
+	}
+	id, ended, err := d.asOwner().AdoptAsNew(t.Context(), before)
+	d.must(err)
+	if ended != 4 || id.Epoch != 1 || id.Installation == before.Installation || id.Home != before.Here {
+		t.Errorf("%d ended, %+v", ended, id)
+	}
+	if n := one[int](d, `select count(*) from requests where state = 'failed' and error_code = 'COPIED' and sealed_password is null`); n != 4 {
+		t.Errorf("%d requests are told as copied, want 4", n)
+	}
+	if n := one[int](d, `select count(*) from marks m join requests r using (request_id) where m.mark = r.mark and (select count(*) from marks o where o.request_id = r.request_id) = 2`); n != 4 {
+		t.Errorf("%d requests have a new mark beside the old one, want 4", n)
+	}
+	if claims := d.polls(); len(claims) != 0 {
+		t.Errorf("it follows the original's instances: %+v", claims)
+	}
+	events, err := d.Unpublished(t.Context(), 100)
+	d.must(err)
+	for _, e := range events {
+		if e.Error == nil || e.Error.Code != "COPIED" {
+			t.Errorf("it tells of the original: %+v", e)
+		}
+	}
+}
