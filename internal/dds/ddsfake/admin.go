@@ -25,6 +25,7 @@ type Instance struct {
 	Created   time.Time  `json:"created"`
 	JobID     string     `json:"job_id"`
 	JobStatus string     `json:"job_status"`
+	JobEnds   time.Time  `json:"job_ends"` // its true end, known from the beginning
 	OrderID   string     `json:"order_id,omitempty"`
 	Unpaid    bool       `json:"unpaid,omitempty"`
 	DeletedAt *time.Time `json:"deleted_at,omitempty"` // when the deletion was asked for
@@ -55,7 +56,7 @@ func (i *instance) view(project string, now time.Time) Instance {
 	v := Instance{
 		ID: i.id, Name: i.body.Name, Project: project, Mode: i.body.Mode, Status: s.status, Actions: s.actions,
 		Tags: append([]Tag{}, i.body.Tags...), Created: i.created.UTC(), JobID: i.build.id, JobStatus: i.build.status(now),
-		OrderID: i.orderID, Unpaid: i.unpaid,
+		JobEnds: i.build.ends.UTC(), OrderID: i.orderID, Unpaid: i.unpaid,
 	}
 	if i.removal != nil {
 		at := i.removal.created.UTC()

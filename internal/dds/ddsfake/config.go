@@ -78,6 +78,9 @@ type Config struct {
 	// JobMin and JobMax bound the cloud's time to build an instance; both 0: 5 and 20 min. With only one
 	// set, every job takes that long.
 	JobMin, JobMax time.Duration
+	// SlowJobs is the share of jobs that take longer than JobMax, up to SlowJobMax of the cloud's time; 0: none.
+	SlowJobs   float64
+	SlowJobMax time.Duration
 	// JobLag is how long a job stays unknown, of the cloud's time; 0: 3 s, negative: none.
 	JobLag time.Duration
 	// ListLag is how long an instance stays out of the list, of the cloud's time.
@@ -156,6 +159,9 @@ func (cfg Config) Validate() error {
 	}
 	if cfg.JobMax != 0 && cfg.JobMax < cfg.JobMin {
 		bad("job max %v is less than job min %v", cfg.JobMax, cfg.JobMin)
+	}
+	if !(cfg.SlowJobs >= 0 && cfg.SlowJobs <= 1) || cfg.SlowJobs > 0 && cfg.SlowJobMax < cfg.withDefaults().JobMax {
+		bad("slow jobs %v, up to %v, are no share from 0 to 1 that takes longer than other jobs", cfg.SlowJobs, cfg.SlowJobMax)
 	}
 	if cfg.Speed < 0 || math.IsNaN(cfg.Speed) || math.IsInf(cfg.Speed, 0) {
 		bad("speed %v is not a positive number", cfg.Speed)

@@ -18,6 +18,8 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		"job min":        {JobMin: -1},
 		"less than":      {JobMin: time.Hour, JobMax: time.Minute},
 		"speed":          {Speed: -1},
+		"slow jobs 2":    {SlowJobs: 2, SlowJobMax: time.Hour},
+		"slow jobs 0.5":  {SlowJobs: 0.5, SlowJobMax: time.Minute},
 		"throttle":       {Throttle: -1},
 		"not one of the": {Faults: Faults{"x": nil}},
 	} {

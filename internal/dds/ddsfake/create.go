@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // createTime has a space and no zone, dds-api.md §2.5.
@@ -115,7 +116,7 @@ func (c *Cloud) newInstance(k *call, body createBody) *instance {
 		suffix = enhancedInstanceSuffix
 	}
 	at := c.now().Add(k.late)
-	took := c.scaled(c.faults.between(c.cfg.JobMin, c.cfg.JobMax))
+	took := c.scaled(c.buildTime())
 	i := &instance{
 		id:      hex32() + suffix,
 		body:    body,
@@ -137,6 +138,13 @@ func (c *Cloud) newInstance(k *call, body createBody) *instance {
 		i.unpaid = !body.Charge.AutoPay
 	}
 	return i
+}
+
+func (c *Cloud) buildTime() time.Duration {
+	if c.cfg.SlowJobs > 0 && c.faults.happens(c.cfg.SlowJobs) {
+		return c.faults.between(c.cfg.JobMax, c.cfg.SlowJobMax)
+	}
+	return c.faults.between(c.cfg.JobMin, c.cfg.JobMax)
 }
 
 // register puts the instance into its project unless the quota or, in an old dialect, the name forbids it.

@@ -211,6 +211,13 @@ func (f *faults) next(op Op) (Answer, bool) {
 	return Answer{}, false
 }
 
+// happens draws whether something of that chance does.
+func (f *faults) happens(chance float64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.chance.Float64() < chance
+}
+
 // between draws a duration.
 func (f *faults) between(low, high time.Duration) time.Duration {
 	if high <= low {

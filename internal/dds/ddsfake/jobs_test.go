@@ -98,6 +98,23 @@ func TestJobsTakeFromMinToMax(t *testing.T) {
 	}
 }
 
+func TestSlowJobs(t *testing.T) {
+	c := New(Config{JobMin: time.Minute, JobMax: 2 * time.Minute, SlowJobs: 0.1, SlowJobMax: time.Hour, Seed: 1})
+	slow := 0
+	for range 1000 {
+		d := c.buildTime()
+		if d < time.Minute || d > time.Hour {
+			t.Fatalf("a job takes %v", d)
+		}
+		if d > 2*time.Minute {
+			slow++
+		}
+	}
+	if slow < 50 || slow > 200 {
+		t.Errorf("%d of 1000 jobs are slow, want about 100", slow)
+	}
+}
+
 func (c *caller) jobs(from, to time.Time, more string) gotAnswer {
 	query := url.Values{"start_time": {from.Format(jobTime)}, "end_time": {to.Format(jobTime)}}
 	return c.send("GET", "/v3.1/"+c.project+"/jobs?"+query.Encode()+more, nil)
