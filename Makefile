@@ -1,8 +1,9 @@
 # "make" lists what there is. Needs Go and git; "make test" gets what else it needs, or says what to install.
 
 FUZZTIME ?= 30s
+BENCH ?= compare
 
-.PHONY: help build demo dev chaos test lint fmt fuzz compose-test
+.PHONY: help build demo dev chaos test lint fmt fuzz bench compose-test
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +32,9 @@ fmt: ## format the Go files
 
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+bench: ## measure beside the floor, a plain worker and River (BENCH="compare --help")
+	@cd bench && go run . $(BENCH)
 
 compose-test: ## send a request through docker-compose.yml and look at its history
 	@scripts/compose-smoke.sh
