@@ -65,8 +65,8 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 
 // Where tags cannot be relied on only one open request may hold a name: the
 // others wait for their turn before they note who else has it. A look after which
-// a request waits for the same as before is no event; one that finds what a pending
-// request made tells two, so that the events are a way through the states. A look
+// a request waits for the same as before is no event; one that adopts for a pending
+// request, or fails it, tells two, so that the events are a way through the states. A look
 // that lets a request call is conclusive: one that was wished cancelled meanwhile
 // ends with it, and one that is retried gets its new mark. What is recorded for it already is followed
 // again when it is adopted.
@@ -133,7 +133,7 @@ with input as (
 )
 insert into events (request_id, kind, state, instance_id, error_code, error_message, error_class, detail, cloud_request_id)
 select request_id, 'looking', 'creating', null, null, null, null, null, null
-from changed where state = 'building' and 'pending' = (
+from changed where state in ('building', 'failed') and 'pending' = (
 	select e.state from events e where e.request_id = changed.request_id order by e.id desc limit 1)
 union all
 select request_id, case when state in ('failed', 'cancelled') then state else kind end, state, coalesce(instance_id, gone), error_code, error_message, error_class,
