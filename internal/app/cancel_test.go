@@ -66,7 +66,9 @@ func TestCancelling(t *testing.T) {
 			}
 
 			s.publish(single("elsewhere", "region", "zzz"), single("builds"))
-			s.eventually("a build", func() bool { return s.count(`select count(*) from requests where name = 'builds' and state = 'building'`) == 1 })
+			s.eventually("a build", func() bool {
+				return s.count(`select count(*) from requests where name = 'builds' and state = 'building'`) == 1
+			})
 			for _, name := range []string{"elsewhere", "builds"} {
 				if _, err := s.cancel(name); err != nil {
 					t.Error(err)
@@ -140,7 +142,9 @@ func TestDeletionsThatAreRefused(t *testing.T) {
 	s.cloud.ClearScripts()
 	s.script("delete", ddsfake.Answer{Kind: ddsfake.Forbidden})
 	s.publish(single("forbidden"))
-	s.eventually("a build", func() bool { return s.count(`select count(*) from requests where name = 'forbidden' and state = 'building'`) == 1 })
+	s.eventually("a build", func() bool {
+		return s.count(`select count(*) from requests where name = 'forbidden' and state = 'building'`) == 1
+	})
 	if _, err := s.cancel("forbidden"); err != nil {
 		t.Error(err)
 	}

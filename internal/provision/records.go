@@ -157,6 +157,7 @@ type LookClaim struct {
 	Retried     bool          // what earlier attempts left is to be found before the next call
 	Held        string        // the instance that is recorded for it, from before a retry
 	HeldFailed  bool          // the cloud's job that was to build that one failed
+	HeldOrder   string        // that one's prepaid order, if no list showed it yet
 }
 
 // LookResult is what a look found and what follows from it.

@@ -25,15 +25,17 @@ type Look struct {
 func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
 	r := LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: "looked", Detail: describe(c, look)}
 	found := c.candidates(look)
-	if look.Held != nil {
+	switch {
+	case look.Held != nil:
 		found = []Instance{*look.Held}
-	} else {
+	case c.HeldOrder != "": // it is not listed before it is paid for and delivered
+		found = []Instance{{ID: c.Held, Name: c.Name}}
+	default:
 		r.Gone = c.Held
 	}
 	alive := slices.DeleteFunc(slices.Clone(found), c.broken)
 	if len(alive) == 0 && c.Retried && !c.Cancelling && len(found) > 0 {
-		r.Next = Next{State: Pending, LookFirst: true, Delay: p.LookMax,
-			WaitingFor: "the failed instance " + strings.Join(ids(found), ", ") + " to be gone: delete it when you have seen it, then this goes on by itself"}
+		p.waitUntilGone(c, found, &r)
 		return r
 	}
 	if c.Retried && !c.Cancelling {
@@ -48,6 +50,19 @@ func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
 	}
 	p.notFound(c, look, &r)
 	return r
+}
+
+// waitUntilGone keeps a retry waiting while what failed before is still there: it
+// has the name, costs money, and is somebody's to look at.
+func (p Policy) waitUntilGone(c LookClaim, found []Instance, r *LookResult) {
+	failed := strings.Join(ids(found), ", ")
+	if c.Age > p.CreateDeadline {
+		r.Failure = &Failure{Class: ClassLost, Message: fmt.Sprintf("the failed instance %s was still there %s after the retry – delete it, and retry again", failed, p.CreateDeadline)}
+		r.Next = Next{State: Failed}
+		return
+	}
+	r.Next = Next{State: Pending, LookFirst: true, Delay: p.LookMax,
+		WaitingFor: "the failed instance " + failed + " to be gone: delete it when you have seen it, then this goes on by itself"}
 }
 
 // broken reports whether the cloud gave up building an instance.

@@ -34,8 +34,8 @@ select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, 
 		and coalesce(m.outcome, 'unknown') in ('unknown', 'busy')),
 	named.ids,
 	coalesce(c.settled_at <= now(), true), p.marks_seen_at is not null, c.namesakes,
-	coalesce(extract(epoch from now() - c.first_attempt_at - c.waited), 0)::float8,
-	c.cancel_requested_at is not null, c.renew_mark, coalesce(held.instance_id, ''), coalesce(held.failed, false)
+	coalesce(extract(epoch from now() - coalesce(c.first_attempt_at, case when c.renew_mark then c.retried_at end) - c.waited), 0)::float8,
+	c.cancel_requested_at is not null, c.renew_mark, coalesce(held.instance_id, ''), coalesce(held.failed, false), coalesce(held.unseen_order, '')
 from claimed c
 left join attempts a on a.request_id = c.request_id and a.number = c.attempts
 left join projects p on p.project_id = c.project_id
@@ -43,6 +43,7 @@ left join lateral (select array_agg(m.instance_id) as ids from attempts m
 	where m.request_id = c.request_id and m.number > c.settled_attempts and m.outcome = 'created'
 	and not exists (select 1 from instances i where i.instance_id = m.instance_id)) named on true
 left join lateral (select i.instance_id, exists (select 1 from jobs j where j.instance_id = i.instance_id and j.status = 'Failed') as failed
+		, case when i.seen_at is null then i.order_id end as unseen_order
 	from instances i where i.request_id = c.request_id and i.gone_at is null) held on true`
 
 // ClaimLooks implements provision.LookStore.
@@ -56,7 +57,7 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 		var age float64
 		err = row.Scan(&c.RequestID, &c.Fence, &c.ProjectID, &c.Name, &spec, &c.Mark, &c.Prepaid, &c.Looks, &c.Attempts,
 			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.MayHaveRun, &c.Named, &c.Settled, &c.MarksSeen, &c.Namesakes, &age,
-			&c.Cancelling, &c.Retried, &c.Held, &c.HeldFailed)
+			&c.Cancelling, &c.Retried, &c.Held, &c.HeldFailed, &c.HeldOrder)
 		c.Spec, c.Age = []byte(spec), duration(age)
 		return c, err
 	})

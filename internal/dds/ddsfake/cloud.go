@@ -12,8 +12,8 @@
 // memory and no goroutine, and the package works inside testing/synctest.
 // Passwords are compared and dropped; nothing it shows holds one, nor a token.
 //
-// Not simulated: restore to a new instance, scaling, backups, restarts, payment
-// of an open order, flavors. Such calls get the gateway's answer for an API that
+// Not simulated: restore to a new instance, scaling, backups, restarts,
+// flavors. Such calls get the gateway's answer for an API that
 // is not published, such bodies DBS.280001.
 package ddsfake
 

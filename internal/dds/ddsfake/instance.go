@@ -19,8 +19,9 @@ type instance struct {
 	settled time.Time // no action runs any more
 	build   *job
 	orderID string
-	unpaid  bool // the order waits for somebody to pay: nothing is built or shown
-	removal *job // set once, under the project's lock
+	unpaid  bool   // the order waits for somebody to pay: nothing is built or shown
+	shown   string // the status that the tester wants shown instead
+	removal *job   // set once, under the project's lock
 }
 
 func (i *instance) gone(now time.Time) bool { return i.removal != nil && !now.Before(i.removal.ends) }
@@ -78,6 +79,9 @@ func (i *instance) state(now time.Time) state {
 		s.actions = []string{actionCreate}
 	} else if s.status == statusNormal {
 		s.updated = i.settled
+	}
+	if i.shown != "" {
+		s.status = i.shown
 	}
 	if i.removal != nil && !now.Before(i.removal.created) {
 		s.actions, s.updated = []string{actionDelete}, i.removal.created

@@ -7,7 +7,7 @@ import (
 )
 
 // project holds what exists in one project. Everything in it is guarded by mu; an instance changes
-// after its creation only by its deletion.
+// after its creation only by its deletion and by what people do at the console.
 type project struct {
 	id, name string
 
