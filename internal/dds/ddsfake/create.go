@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -134,7 +135,7 @@ func (c *Cloud) newInstance(k *call, body createBody) *instance {
 	}
 	i.build.name, i.build.listName = buildNames(body.Mode)
 	if body.prepaid() {
-		i.orderID = "CS" + hex32()[:16]
+		i.orderID = "CS" + strings.ToUpper(hex32()[:16])
 		i.unpaid = !body.Charge.AutoPay
 	}
 	return i
