@@ -89,13 +89,12 @@ func TestCancelling(t *testing.T) {
 			s.script("create", ddsfake.Answer{Kind: ddsfake.TimeoutAfter, Delay: time.Second})
 			s.publish(single("lost"))
 			s.wishInFlight("lost")
-			living := s.living()
 			if hasTags(dialect) {
 				s.wantEnd("lost", provision.Cancelled, "")
 			} else {
 				s.wantEnd("lost", provision.Failed, "does not carry the mark")
 			}
-			if living = s.living(); living["first"] != 1 || living["builds"]+living["late"]+living["nothing"]+living["elsewhere"] > 0 || (living["lost"] > 0) == hasTags(dialect) {
+			if living := s.living(); living["first"] != 1 || living["builds"]+living["late"]+living["nothing"]+living["elsewhere"] > 0 || (living["lost"] > 0) == hasTags(dialect) {
 				t.Errorf("these live: %v", living)
 			}
 			if n := s.count(`select count(*) from requests where sealed_password is not null`); n != 0 {
