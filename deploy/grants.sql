@@ -25,7 +25,7 @@ grant update (status, port, addresses, detail, next_look_at, looks, updated_at, 
     on instances to ddsworker_worker;
 grant update (status, progress, fail_reason, cloud_created_at, cloud_ended_at, updated_at) on jobs to ddsworker_worker;
 grant update (stream_sequence) on events to ddsworker_worker;
-grant update (status, last_seen_at, region, state, rounds, last_round, deletions, delete_at, error_code,
+grant update (status, first_seen_at, last_seen_at, region, state, rounds, last_round, deletions, delete_at, error_code,
               error_message, gone_at)
     on orphans to ddsworker_worker;
 grant update (round, due_at, begun_at, finished_at, listed, problem) on audits to ddsworker_worker;

@@ -71,6 +71,9 @@ type PaceConfig struct {
 	CreateDeadline    Value[Seconds] `name:"create-deadline" env:"CREATE_DEADLINE" default:"24h" help:"How long a request is tried, from its first call."`
 	BuildDeadline     Value[Seconds] `name:"build-deadline" env:"BUILD_DEADLINE" default:"2h" help:"How long an instance may take to be ready."`
 	PollInterval      Value[Seconds] `name:"poll-interval" env:"POLL_INTERVAL" default:"5s" help:"Time between two looks at an instance being built."`
+	AuditInterval     Value[Seconds] `name:"audit-interval" env:"AUDIT_INTERVAL" default:"10m" help:"Time between two comparisons of what the cloud lists in a project with what is recorded."`
+	Orphans           string         `name:"orphan-policy" env:"ORPHAN_POLICY" default:"report" help:"What is done with instances that carry a mark of ours and are nobody's: report, delete, or keep, which says no more of them."`
+	Quarantine        Value[Seconds] `name:"orphan-quarantine" env:"ORPHAN_QUARANTINE" default:"1h" help:"How long after it was first seen an orphan is left alone."`
 	Rate              Value[Rates]   `name:"dds-rate" env:"DDS_RATE" placeholder:"RATE" help:"How fast all workers together may call DDS: calls a second like 20 or 20/s, windows like 200/5m, or several separated by commas. Empty: as fast as the cloud allows."`
 	ProjectRate       Value[Rates]   `name:"dds-project-rate" env:"DDS_PROJECT_RATE" placeholder:"RATE" help:"How fast they may call each project. Where the cloud answers 429 they call it more slowly, with or without a setting."`
 	RetryMin          Value[Seconds] `name:"retry-min" env:"RETRY_MIN" default:"2s" help:"Delay before the second call; it doubles from then on."`
@@ -187,6 +190,9 @@ func (c *Config) check() []string {
 	}
 	if _, err := provision.ParseDialect(c.Cloud.Dialect); err != nil {
 		add("DDS_DIALECT", "%v", err)
+	}
+	if !slices.Contains([]string{"report", "delete", "keep"}, c.Pace.Orphans) {
+		add("ORPHAN_POLICY", "given %q, allowed: report, delete, keep", c.Pace.Orphans)
 	}
 	if !slices.Contains([]string{"auto", "check"}, c.Process.Setup) {
 		add("SETUP", "given %q, allowed: auto, check", c.Process.Setup)

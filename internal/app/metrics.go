@@ -44,7 +44,7 @@ func newMetrics(db *store.Store, version string) *metrics {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ddsworker_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.calls, m.messages, m.events, m.clear, m.waits, build, liveRequests{db},
+	m.registry.MustRegister(m.calls, m.messages, m.events, m.clear, m.waits, build, liveRequests{db}, orphans{db},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -98,6 +98,26 @@ func (l liveRequests) Collect(ch chan<- prometheus.Metric) {
 	}
 	for state, n := range counts {
 		ch <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, float64(n), string(state))
+	}
+}
+
+// orphans counts them when it is scraped.
+type orphans struct{ db *store.Store }
+
+var orphansDesc = prometheus.NewDesc("ddsworker_orphans", "Instances with a mark of ours that no request has, by what is done with them.", []string{"state"}, nil)
+
+func (o orphans) Describe(ch chan<- *prometheus.Desc) { ch <- orphansDesc }
+
+func (o orphans) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	counts, err := o.db.Orphans(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(orphansDesc, err)
+		return
+	}
+	for state, n := range counts {
+		ch <- prometheus.MustNewConstMetric(orphansDesc, prometheus.GaugeValue, float64(n), state)
 	}
 }
 

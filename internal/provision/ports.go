@@ -242,7 +242,8 @@ type LookStore interface {
 	// MarksSeen notes that a mark of ours came back in a list of the project, so
 	// that tags can be relied on there.
 	MarksSeen(ctx context.Context, projectID string) error
-	// KnownInstances tells which of the ids are recorded for some request.
+	// KnownInstances tells which of the ids are recorded for some request, or are
+	// orphans that are being deleted.
 	KnownInstances(ctx context.Context, ids []string) (map[string]string, error)
 }
 

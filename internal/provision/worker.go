@@ -30,7 +30,10 @@ import (
 //
 // Between two steps a request is nothing but a row with a due time. If the
 // process dies, the row is due again when its lease ends, for any worker. What
-// the steps decide stands in verdict.go, verdict_look.go and verdict_poll.go.
+// the steps decide stands in verdict.go and its likes.
+//
+// Beside them the Auditor compares from time to time what the cloud lists with what
+// is recorded, for what the others could not see.
 //
 // Before each call, of whatever loop, the Budget makes it wait for its turn in the
 // fleet's rate.
@@ -40,6 +43,7 @@ type Worker struct {
 	Creator    *Creator
 	Reconciler *Reconciler
 	Poller     *Poller
+	Auditor    *Auditor // nil: nothing is audited
 	Relay      *Relay
 	// Grace is how long what is in flight may take once the worker stops.
 	Grace time.Duration
@@ -71,6 +75,10 @@ func (w *Worker) Run(ctx context.Context) {
 	loops.Go(func() { w.Creator.Run(ctx, work) })
 	loops.Go(func() { w.Reconciler.Run(ctx, work) })
 	loops.Go(func() { w.Poller.Run(ctx, work) })
+	if w.Auditor != nil {
+		w.Auditor.Recorded = []Bell{relay}
+		loops.Go(func() { w.Auditor.Run(ctx, work) })
+	}
 	last.Go(func() { w.Relay.Run(relaying, work) })
 	loops.Wait()
 	stopBudget()

@@ -1,0 +1,225 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Auditor compares, from time to time, what the cloud lists with what is recorded.
+// It is the part of the reconciler that asks not after one request but after all
+// instances. What carries a mark of ours and is nobody's is recorded as an orphan;
+// once it was seen in a later round too, and the quarantine is over, the policy says
+// what is done with it. A list that could not be read whole concludes nothing.
+type Auditor struct {
+	Cloud        InstanceLister
+	Deleter      InstanceDeleter
+	Store        AuditStore
+	Deletions    OrphanStore
+	Served       Served
+	Installation string // the value of the tag provision-by
+	Interval     time.Duration
+	Quarantine   time.Duration // from the first sighting to the first deed
+	Policy       OrphanPolicy
+	CallTimeout  time.Duration
+	Health       *Health
+	Log          *slog.Logger
+	// Recorded is rung when there are events.
+	Recorded []Bell
+}
+
+// AuditStore is what the audit needs.
+type AuditStore interface {
+	// ClaimAudit takes a project whose audit is due by moving it forward; ok is false
+	// where none is.
+	ClaimAudit(ctx context.Context, served Served, interval time.Duration) (c AuditClaim, ok bool, err error)
+	// MarkFacts tells what is known of instances, by their ids.
+	MarkFacts(ctx context.Context, listed []Instance) (map[string]MarkFacts, error)
+	// RecordSightings writes those that still hold, and returns the ids of those that
+	// are new.
+	RecordSightings(ctx context.Context, c AuditClaim, seen []Sighting) (fresh []string, err error)
+	// FinishAudit notes what a whole list no longer shows, applies the policy to what
+	// is due for it, and returns what may be deleted. problem: the list could not be
+	// read, and nothing is concluded.
+	FinishAudit(ctx context.Context, c AuditClaim, listed []string, rules OrphanRules, problem error) ([]Orphan, error)
+	MarksSeen(ctx context.Context, projectID string) error
+}
+
+// OrphanStore records what is done with orphans.
+type OrphanStore interface {
+	// IntendDeletion records that an orphan is about to be deleted, if all that makes
+	// it one still holds.
+	IntendDeletion(ctx context.Context, o Orphan, rules OrphanRules) (ok bool, err error)
+	RecordDeletion(ctx context.Context, d Deletion) error
+}
+
+// AuditClaim is a round of a project that this worker goes.
+type AuditClaim struct {
+	ProjectID string
+	Region    string
+	Round     int64
+	BegunAt   time.Time
+	MarksSeen bool
+}
+
+// OrphanRules say which orphans are due for what.
+type OrphanRules struct {
+	Installation string
+	Quarantine   time.Duration
+	Policy       OrphanPolicy
+}
+
+// Run audits until ctx ends.
+func (a *Auditor) Run(ctx, work context.Context) {
+	repeat(ctx, "audit", a.Health, nil, func(ctx context.Context) (bool, error) { return a.Round(ctx, work) })
+}
+
+// Round audits one project that is due. Nothing is begun once ctx has ended.
+func (a *Auditor) Round(ctx, work context.Context) (more bool, err error) {
+	c, ok, err := a.Store.ClaimAudit(ctx, a.Served, a.Interval)
+	if err != nil || !ok {
+		return false, err
+	}
+	listed, fresh, err := a.compare(ctx, work, c)
+	if err != nil {
+		_, failed := a.Store.FinishAudit(work, c, nil, a.rules(), err)
+		if failed != nil {
+			return false, failed
+		}
+		return true, fmt.Errorf("audit project %s: %w", c.ProjectID, err)
+	}
+	due, err := a.Store.FinishAudit(work, c, ids(listed), a.rules(), nil)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range due {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := a.remove(ctx, work, o); err != nil {
+			return false, err
+		}
+	}
+	if len(due) > 0 || fresh > 0 {
+		for _, bell := range a.Recorded {
+			bell.Ring()
+		}
+	}
+	return true, nil
+}
+
+func (a *Auditor) rules() OrphanRules {
+	return OrphanRules{Installation: a.Installation, Quarantine: a.Quarantine, Policy: a.Policy}
+}
+
+// compare reads the whole list and records what is nobody's.
+func (a *Auditor) compare(ctx, work context.Context, c AuditClaim) (listed []Instance, fresh int, err error) {
+	listed, _, err = listWhole(ctx, a.Cloud, c.ProjectID, InstanceQuery{})
+	if err != nil {
+		return nil, 0, err
+	}
+	var ours []Instance
+	for _, i := range listed {
+		if i.Tags[TagInstallation] == a.Installation {
+			ours = append(ours, i)
+		}
+	}
+	if len(ours) == 0 {
+		return listed, 0, nil
+	}
+	facts, err := a.Store.MarkFacts(ctx, ours)
+	if err != nil {
+		return nil, 0, err
+	}
+	var seen []Sighting
+	proved := false
+	for _, i := range ours {
+		f := facts[i.ID]
+		proved = proved || f.RequestID != ""
+		if s, orphan := judgeListed(i, f, c.Round); orphan {
+			seen = append(seen, s)
+		}
+	}
+	if proved && !c.MarksSeen {
+		if err := a.Store.MarksSeen(work, c.ProjectID); err != nil {
+			return nil, 0, err
+		}
+	}
+	err = writeAll(work, "database", a.Health, seen, func(ctx context.Context, batch []Sighting) error {
+		ids, err := a.Store.RecordSightings(ctx, c, batch)
+		fresh += len(ids)
+		a.tell(c, batch, ids)
+		return err
+	}, a.recordBare(c))
+	return listed, fresh, err
+}
+
+// tell logs each new orphan once.
+func (a *Auditor) tell(c AuditClaim, batch []Sighting, fresh []string) {
+	isFresh := map[string]bool{}
+	for _, id := range fresh {
+		isFresh[id] = true
+	}
+	for _, s := range batch {
+		if isFresh[s.Instance.ID] {
+			a.Log.Warn("found an instance of nobody's; see the table orphans", "instance", s.Instance.ID, "name", s.Instance.Name,
+				"project", c.ProjectID, "request", s.RequestID, "why", s.Why, "policy", a.Policy)
+		}
+	}
+}
+
+// recordBare keeps a sighting whose words the database will not take, without
+// them.
+func (a *Auditor) recordBare(c AuditClaim) func(context.Context, Sighting, error) error {
+	return func(ctx context.Context, s Sighting, cause error) error {
+		bare := s
+		bare.Instance = Instance{ID: s.Instance.ID, Tags: s.Instance.Tags}
+		bare.Unknown, bare.Evidence = true, nil
+		bare.Why = "what the cloud lists of it cannot be stored: " + cause.Error()
+		return writeAll(ctx, "database", a.Health, []Sighting{bare}, func(ctx context.Context, batch []Sighting) error {
+			ids, err := a.Store.RecordSightings(ctx, c, batch)
+			a.tell(c, batch, ids)
+			return err
+		}, func(_ context.Context, s Sighting, err error) error {
+			a.Log.Error("an instance of nobody's cannot be stored", "instance", s.Instance.ID, "error", err)
+			return nil
+		})
+	}
+}
+
+// remove deletes one orphan: it is read again by its id, the database's facts are
+// compared again in the statement that records the intent, and then the cloud is
+// called once.
+func (a *Auditor) remove(ctx, work context.Context, o Orphan) error {
+	call, cancel := context.WithTimeout(ctx, a.CallTimeout)
+	defer cancel()
+	seen, err := instanceByID(call, a.Cloud, o.ProjectID, o.InstanceID)
+	if err != nil {
+		return fmt.Errorf("read orphan %s again: %w", o.InstanceID, err)
+	}
+	d, still := stillOrphan(o, a.Installation, seen)
+	if still {
+		ok, err := a.Deletions.IntendDeletion(work, o, a.rules())
+		if err != nil || !ok {
+			return err
+		}
+		deleting, cancel := context.WithTimeout(work, a.CallTimeout)
+		defer cancel()
+		_, _, err = a.Deleter.DeleteInstance(deleting, o.ProjectID, o.InstanceID)
+		d = afterOrphanDelete(o, err)
+	}
+	log := a.Log.With("instance", o.InstanceID, "request", o.RequestID)
+	switch {
+	case d.Accepted:
+		log.Info("deletes an orphan")
+	case d.Failure != nil:
+		log.Warn("an orphan is not deleted", "error", d.Failure.Message)
+	}
+	return writeAll(work, "database", a.Health, []Deletion{d}, func(ctx context.Context, batch []Deletion) error {
+		return a.Deletions.RecordDeletion(ctx, batch[0])
+	}, func(ctx context.Context, d Deletion, _ error) error {
+		d.Failure = &Failure{Message: "the cloud's words cannot be stored"}
+		return a.Deletions.RecordDeletion(ctx, d)
+	})
+}
