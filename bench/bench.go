@@ -22,13 +22,23 @@ type bench struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	example []byte
-	trials  int // so far, for names
+	// profileAddr is where our worker serves its profiles, if it is profiled.
+	profileAddr string
+	job         time.Duration // of every instance; 0: they differ
+	trials      int           // so far, for names
 }
 
-// quick are the flags of a cloud whose create calls take no time of their own,
-// whose jobs take a second, and which shows everything at once.
-func quick() []string {
-	return []string{"--create-latency=0s", "--job-min=1s", "--job-max=1s", "--job-lag=0s", "--settle-lag=0s"}
+// quickJob is how long the jobs of a quick cloud take.
+const quickJob = time.Second
+
+// quick works in a lab whose cloud takes no time of its own for create calls, a
+// second for each job, and shows everything at once.
+func quick(ctx context.Context, o options, work func(*bench) error) error {
+	job := quickJob.String()
+	return in(ctx, o, []string{"--create-latency=0s", "--job-min=" + job, "--job-max=" + job, "--job-lag=0s", "--settle-lag=0s"}, func(b *bench) error {
+		b.job = quickJob
+		return work(b)
+	})
 }
 
 // maxTrials is how many contestants a lab has room for: each has a project of its
@@ -49,6 +59,9 @@ func open(ctx context.Context, o options, cloud []string) (b *bench, err error) 
 	say("building the programs, starting Postgres, NATS and the cloud")
 	if b.lab, err = lab.Open(ctx, lab.Config{Projects: projects, Cloud: cloud, Statements: o.Profile, Logs: o.Logs, Log: os.Stderr}); err != nil {
 		return nil, err
+	}
+	if b.profileAddr, err = lab.FreeAddr(); err != nil {
+		return nil, errors.Join(err, b.close())
 	}
 	if b.nc, err = nats.Connect(b.lab.NATSURL); err == nil {
 		b.js, err = jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(1024), jetstream.WithPublishAsyncTimeout(time.Minute))

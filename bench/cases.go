@@ -22,7 +22,7 @@ type latencyCase struct {
 
 // Run is the latency case.
 func (c *latencyCase) Run(ctx context.Context) error {
-	return in(ctx, c.options, quick(), func(b *bench) error {
+	return quick(ctx, c.options, func(b *bench) error {
 		r, err := b.report(ctx, "latency")
 		if err != nil {
 			return err
@@ -159,7 +159,7 @@ type historyCase struct {
 
 // Run is the case of a long history.
 func (c *historyCase) Run(ctx context.Context) error {
-	return in(ctx, c.options, quick(), func(b *bench) error {
+	return quick(ctx, c.options, func(b *bench) error {
 		r, err := b.report(ctx, "history")
 		if err != nil {
 			return err
@@ -188,7 +188,7 @@ type buildingCase struct {
 
 // Run is the case of many instances being built.
 func (c *buildingCase) Run(ctx context.Context) error {
-	return in(ctx, c.options, quick(), func(b *bench) error {
+	return quick(ctx, c.options, func(b *bench) error {
 		r, err := b.report(ctx, "building")
 		if err != nil {
 			return err
@@ -218,7 +218,7 @@ type processesCase struct {
 // Run is the case of several processes. They share the create calls, so that the
 // cloud has the same to do.
 func (c *processesCase) Run(ctx context.Context) error {
-	return in(ctx, c.options, quick(), func(b *bench) error {
+	return quick(ctx, c.options, func(b *bench) error {
 		r, err := b.report(ctx, "processes")
 		if err != nil {
 			return err

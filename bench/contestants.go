@@ -25,7 +25,7 @@ func (b *bench) next(name string, requests int) (trial, error) {
 	}
 	b.trials++
 	n := b.trials
-	return trial{name: name, requests: requests, processes: 1, project: projectOf(n - 1), database: fmt.Sprintf("trial_%d", n)}, nil
+	return trial{name: name, requests: requests, processes: 1, job: b.job, project: projectOf(n - 1), database: fmt.Sprintf("trial_%d", n)}, nil
 }
 
 func (b *bench) floor(requests int) (trial, error) {
@@ -56,8 +56,8 @@ func (b *bench) worker(ctx context.Context, requests, processes int, more ...fun
 		return t, err
 	}
 	t.start = func(n int) (*lab.Process, error) {
-		if b.Profile {
-			return b.lab.Role(t.name, b.environment(t, n), "worker", "--profile="+profileAddr)
+		if b.Profile && n == 0 {
+			return b.lab.Role(t.database+"-0", b.environment(t, n), "worker", "--profile="+b.profileAddr)
 		}
 		return b.lab.Start(fmt.Sprintf("%s-%d", t.database, n), b.environment(t, n), b.lab.Worker)
 	}
@@ -150,17 +150,17 @@ func (b *bench) peerDatabase(ctx context.Context, t trial) error {
 // pace is how peers follow a job that takes a second: as well as can be.
 func pace() []string { return []string{"--first=1s", "--every=200ms"} }
 
-type plainTuning struct{ goroutines, conns int }
+type plainTuning struct{ goroutines, conns, calls int }
 
 func (b *bench) plain(ctx context.Context, requests int, tuning plainTuning) (trial, error) {
 	t, err := b.next("plain", requests)
 	if err != nil {
 		return t, err
 	}
-	t.settings = fmt.Sprintf("%d goroutines, %d connections, %d calls at a time", tuning.goroutines, tuning.conns, b.Concurrency)
+	t.settings = fmt.Sprintf("%d goroutines, %d connections, %d calls at a time", tuning.goroutines, tuning.conns, tuning.calls)
 	t.start = func(int) (*lab.Process, error) {
 		return b.lab.Role(t.database, []string{"DATABASE_URL=" + b.lab.DatabaseURL(t.database)}, append([]string{"plain"}, append(pace(),
-			"--cloud="+b.lab.CloudURL, "--project="+t.project, "--nats="+b.lab.NATSURL, fmt.Sprintf("--calls=%d", b.Concurrency),
+			"--cloud="+b.lab.CloudURL, "--project="+t.project, "--nats="+b.lab.NATSURL, fmt.Sprintf("--calls=%d", tuning.calls),
 			fmt.Sprintf("--goroutines=%d", tuning.goroutines), fmt.Sprintf("--conns=%d", tuning.conns))...)...)
 	}
 	if err := b.peerDatabase(ctx, t); err != nil {

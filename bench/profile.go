@@ -13,9 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// profileAddr is where our worker serves its profiles, if it is profiled.
-const profileAddr = "127.0.0.1:8481"
-
 // profileFor is how long the worker's CPU is profiled.
 const profileFor = 8 * time.Second
 
@@ -46,7 +43,7 @@ func (b *bench) profiled(ctx context.Context, requests int) (trial, error) {
 
 func (b *bench) fetchProfile(ctx context.Context, path, file string) error {
 	return poll(ctx, 20*time.Millisecond, nil, func() (bool, error) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+profileAddr+path, nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.profileAddr+path, nil)
 		if err != nil {
 			return false, err
 		}

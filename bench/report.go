@@ -128,10 +128,10 @@ func (r *Report) print() {
 		fmt.Printf("%s: %s\n", name, r.Machine[name])
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "\n\trequests\tprocs\trequests/s\tcreates/s\tworker µs\tPostgres µs\tNATS µs\tcloud µs\tcalls\tcommits\tpeak MiB\tdelay p50 ms\tp99 ms\t\n")
+	fmt.Fprint(w, "\n\trequests\tprocs\trequests/s\tcreates/s\tworker µs\tPostgres µs\tNATS µs\tcloud µs\tall µs\tcalls\tcommits\tpeak MiB\tdelay p50 ms\tp99 ms\t\n")
 	for _, v := range r.Results {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t\n", v.Name, v.Requests, v.Processes, v.RequestsPerSecond,
-			v.CreatesPerSecond, v.WorkerCPU, v.PostgresCPU, v.NATSCPU, v.CloudCPU, v.Calls, v.Commits, float64(v.PeakMemory)/(1<<20), v.DetectionP50, v.DetectionP99)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t\n", v.Name, v.Requests, v.Processes, v.RequestsPerSecond,
+			v.CreatesPerSecond, v.WorkerCPU, v.PostgresCPU, v.NATSCPU, v.CloudCPU, v.WorkerCPU+v.PostgresCPU+v.NATSCPU+v.CloudCPU, v.Calls, v.Commits, float64(v.PeakMemory)/(1<<20), v.DetectionP50, v.DetectionP99)
 	}
 	_ = w.Flush()
 	for _, v := range r.Results {

@@ -254,6 +254,12 @@ func (l *Lab) Exec(ctx context.Context, database string, statements ...string) e
 	return nil
 }
 
+// FreeAddr is an address on the loopback that nobody listens on.
+func FreeAddr() (string, error) {
+	port, err := freePort()
+	return loopback(port), err
+}
+
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
