@@ -52,7 +52,7 @@ func JudgeStanding(db Identity, streams []StreamIdentity, lastEvent int64) error
 		switch {
 		case s.Installation == "":
 		case s.Installation != db.Installation:
-			return &StandingError{fmt.Sprintf("stream %s belongs to installation %.80q, and this database is %s", s.Stream, s.Installation, db.Installation)}
+			return &StandingError{fmt.Sprintf("stream %s belongs to installation %.80q, and this database is %s (check NATS_URL and DATABASE_URL)", s.Stream, s.Installation, db.Installation)}
 		case s.Epoch != "" && s.Epoch != strconv.Itoa(db.Epoch):
 			return &StandingError{fmt.Sprintf("stream %s belongs to epoch %.20q of this installation, and the database is at %d", s.Stream, s.Epoch, db.Epoch)}
 		default:
