@@ -79,6 +79,9 @@ type calls struct {
 func (c calls) CreateInstance(ctx context.Context, projectID string, body []byte) (provision.Created, error) {
 	return effect(c.process, "create", func() (provision.Created, error) {
 		sent := c.w.ledger.send(body)
+		if c.w.script.during != nil {
+			c.w.script.during(c.w)
+		}
 		created, err := c.w.client.CreateInstance(ctx, projectID, body)
 		sent.err, sent.ended = err, time.Now()
 		return created, err
@@ -95,4 +98,12 @@ func (c calls) Job(ctx context.Context, projectID, jobID string) (provision.Job,
 
 func (c calls) Jobs(ctx context.Context, projectID string, w provision.JobWindow) (provision.JobPage, error) {
 	return read(c.process, "list jobs", func() (provision.JobPage, error) { return c.w.client.Jobs(ctx, projectID, w) })
+}
+
+func (c calls) DeleteInstance(ctx context.Context, projectID, instanceID string) (jobID, cloudRequestID string, err error) {
+	jobID, err = effect(c.process, "delete", func() (string, error) {
+		jobID, cloudRequestID, err = c.w.client.DeleteInstance(ctx, projectID, instanceID)
+		return jobID, err
+	}, func(string) bool { return true })
+	return jobID, cloudRequestID, err
 }

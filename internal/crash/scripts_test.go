@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -25,8 +26,10 @@ type script struct {
 	cloud  func(*world)
 	// messages are what is published; nil: one plain request.
 	messages func(*world) []provision.Message
-	// people is what people do meanwhile; it is called after each turn.
+	// people is what people do between two turns; during is what
+	// they do while the first create call is under way.
 	people func(*world)
+	during func(*world)
 	// want is how requests may end, however often a worker dies.
 	want []provision.State
 }
@@ -34,7 +37,10 @@ type script struct {
 var (
 	ready         = []provision.State{provision.Ready}
 	failed        = []provision.State{provision.Failed}
+	cancelled     = []provision.State{provision.Cancelled}
 	readyOrFailed = []provision.State{provision.Ready, provision.Failed}
+
+	cancelledOrReady = []provision.State{provision.Cancelled, provision.Ready}
 )
 
 func scripts(d provision.Dialect) (out []script) {
@@ -75,6 +81,25 @@ func allScripts() []script {
 		{name: "published twice", messages: twice, want: ready},
 		{name: "two of a name", messages: namesakes, want: readyOrFailed},
 		{name: "never acceptable", messages: unacceptable},
+		{name: "cancelled while pending", people: cancelIn(provision.Pending), want: cancelled},
+		{name: "cancelled while called", during: (*world).cancel, want: cancelled},
+		{name: "cancelled while refused", during: (*world).cancel, cloud: answers(ddsfake.Throttled), want: cancelled},
+		{name: "cancelled while lost, executed", people: cancelIn(provision.Creating), cloud: answers(ddsfake.DropAfter), want: cancelledOrReady},
+		{name: "cancelled while lost", people: cancelIn(provision.Creating), cloud: answers(ddsfake.DropBefore), want: cancelledOrReady},
+		{name: "cancelled while built", people: cancelIn(provision.Building), want: cancelledOrReady},
+		{name: "deletion unanswered", people: cancelIn(provision.Building), want: cancelledOrReady,
+			cloud: func(w *world) { w.must(w.cloud.Script(ddsfake.OpDelete, ddsfake.Answer{Kind: ddsfake.DropAfter})) }},
+		{name: "deletion busy", people: cancelIn(provision.Building), want: cancelledOrReady,
+			cloud: func(w *world) { w.must(w.cloud.Script(ddsfake.OpDelete, ddsfake.Answer{Kind: ddsfake.BusyBefore})) }},
+		{name: "retried after arrears", people: (*world).retry, cloud: answers(ddsfake.Arrears), want: ready},
+		{name: "retried after a failed job", people: (*world).retry, cloud: answers(ddsfake.JobFails), want: ready},
+		{name: "retried and cancelled", cloud: answers(ddsfake.JobFails), want: cancelled,
+			people: func(w *world) {
+				if w.retry(); w.retried {
+					w.cancel()
+				}
+			}},
+		{name: "prepaid, cancelled", messages: prepaid, in: sellsAhead, people: cancelIn(provision.Building), want: readyOrFailed},
 		{name: "prepaid", messages: prepaid, in: sellsAhead, want: readyOrFailed},
 		{name: "prepaid, lost", messages: prepaid, in: sellsAhead, cloud: answers(ddsfake.DropAfter), want: readyOrFailed},
 	}
@@ -110,6 +135,42 @@ func foreign(w *world) {
 	created, err := w.client.CreateInstance(w.t.Context(), w.project, body(w.dialect, w.name(0), nil))
 	w.must(err)
 	w.foreign[created.InstanceID] = true
+}
+
+// cancelIn cancels the first request once it is in a state.
+func cancelIn(state provision.State) func(*world) {
+	return func(w *world) {
+		if w.requests()[w.name(0)].State == string(state) {
+			w.cancel()
+		}
+	}
+}
+
+// cancel cancels the first request, once.
+func (w *world) cancel() {
+	if w.wished {
+		return
+	}
+	w.setClock()
+	found, err := w.db.Cancel(context.Background(), []string{w.name(0)}, "somebody")
+	w.must(err)
+	w.wished = found[0].Problem() == ""
+}
+
+// retry retries the first request once it has failed, and deletes what it made, as
+// its failure asks for.
+func (w *world) retry() {
+	r := w.requests()[w.name(0)]
+	if w.retried || r.State != string(provision.Failed) {
+		return
+	}
+	w.setClock()
+	ok, err := w.db.Retry(context.Background(), r.ID, []byte("Test@123"), "somebody")
+	w.must(err)
+	if w.retried = ok; ok && r.Instance != nil {
+		_, _, err = w.client.DeleteInstance(context.Background(), w.project, *r.Instance)
+		w.must(err)
+	}
 }
 
 func (w *world) name(n int) string { return fmt.Sprintf("%s-%d", w.project, n) }

@@ -158,6 +158,8 @@ type world struct {
 	journal *journal
 	ledger  *ledger
 	foreign map[string]bool // instances that are not ours
+	wished  bool            // the first request was wished cancelled
+	retried bool            // and retried
 	trail   []string        // what the processes did last, and why they ended
 }
 
@@ -167,7 +169,7 @@ func (g *ground) world(t *testing.T, s script, dialect provision.Dialect) *world
 	w := &world{ground: g, t: t, script: s, dialect: dialect, project: fmt.Sprintf("p%07d", g.runs),
 		queue: &queue{settled: map[string]string{}}, journal: &journal{last: map[string]uint64{}}, ledger: &ledger{}, foreign: map[string]bool{}}
 	cfg := ddsfake.Config{Dialect: string(dialect), Projects: map[string]string{w.project: region}, JobMin: time.Second,
-		JobMax: time.Second, JobLag: -1, SettleLag: -1, Seed: 1}
+		JobMax: time.Second, JobLag: -1, DeleteTime: time.Second, SettleLag: -1, Seed: 1}
 	if dialect == provision.DialectUnion {
 		cfg.Dialect = ddsfake.Union
 	}
@@ -244,7 +246,7 @@ func (w *world) worker(p *process) *provision.Worker {
 			Installation: "i", Dialect: w.dialect, Concurrency: 1, Health: health, Log: log},
 		Reconciler: &provision.Reconciler{Cloud: cloud, Store: db, Policy: policy, Served: served, Worker: name,
 			Dialect: w.dialect, Concurrency: 1, Health: health, Log: log},
-		Poller: &provision.Poller{Jobs: cloud, Instances: cloud, Store: db, Policy: policy, Served: served, Worker: name,
+		Poller: &provision.Poller{Jobs: cloud, Instances: cloud, Deleter: cloud, Store: db, Policy: policy, Served: served, Worker: name,
 			Batch: 10, Concurrency: 1, Health: health, Log: log},
 		Relay: &provision.Relay{Store: db, Publisher: publisher{p, w.journal}, Batch: 100, Timeout: 10 * time.Second, Health: health},
 	}
@@ -267,6 +269,7 @@ func (w *world) live(p *process) {
 		if n > maxTurns || time.Since(began) > maxTime {
 			w.t.Fatalf("%s in %s: no end after %d turns and %v\n%s", w.script.name, w.dialect, n, time.Since(began), w.history())
 		}
+		w.people(p)
 		due := w.due()
 		if due.never() {
 			w.trail = append(w.trail, fmt.Sprintf("a process that did all, with %d side effects", p.calls))
@@ -303,6 +306,10 @@ func (w *world) turn(p *process, worker *provision.Worker, due due) {
 	if due.event.now() {
 		_, _ = worker.Relay.Round(p.ctx)
 	}
+}
+
+// people do what they do, between any two turns.
+func (w *world) people(p *process) {
 	if w.script.people != nil && !p.isDead() {
 		w.script.people(w)
 	}
