@@ -24,6 +24,8 @@ func mayImport() map[string][]string {
 		"migrations":                    {},
 		"examples":                      {},
 		"internal/crash":                {},
+		"internal/model":                {},
+		"internal/provision/storetest":  {"internal/provision"},
 		"internal/localenv":             {},
 		"internal/localenv/envtest":     {"internal/localenv"},
 		"internal/queue":                {"internal/provision"},

@@ -1,0 +1,61 @@
+package storetest
+
+import (
+	"context"
+
+	"ddsworker/internal/provision"
+)
+
+// Accept implements provision.IntakeStore.
+func (m *Memory) Accept(_ context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := make([]provision.Acceptance, len(batch))
+	for n, r := range batch {
+		switch known := m.requests[r.ID]; {
+		case known == nil:
+			m.requests[r.ID] = &request{NewRequest: r, state: provision.Pending, sealed: r.SealedPassword, hadPassword: r.SealedPassword != nil,
+				mark: m.newMark(), due: m.now(), waitingFor: r.WaitingFor, lookFirst: !m.marksSeen[r.ProjectID]}
+			m.tell(r.ID, "accepted", provision.Pending, func(e *provision.Event) {
+				if r.WaitingFor != "" {
+					e.Error = &provision.EventError{Message: "waits for " + r.WaitingFor}
+				}
+			})
+		case known.Fingerprint == r.Fingerprint:
+			found[n] = provision.Duplicate
+		default:
+			found[n] = provision.Conflicting
+		}
+	}
+	return found, nil
+}
+
+// Reject implements provision.IntakeStore.
+func (m *Memory) Reject(_ context.Context, batch []provision.Rejection) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range batch {
+		if m.isRejected(r) {
+			continue
+		}
+		m.rejections = append(m.rejections, r)
+		kind, state := "rejected", provision.Rejected
+		if known := m.requests[r.RequestID]; known != nil {
+			kind, state = "refused", known.state
+		}
+		m.tell(r.RequestID, kind, state, func(e *provision.Event) {
+			e.Concerns = r.Sequence
+			e.Error = &provision.EventError{Code: r.Code, Message: r.Reasons.Error(), Class: string(provision.ClassInvalid)}
+		})
+	}
+	return nil
+}
+
+func (m *Memory) isRejected(r provision.Rejection) bool {
+	for _, known := range m.rejections {
+		if known.Sequence == r.Sequence && known.ReceivedAt.Equal(r.ReceivedAt) {
+			return true
+		}
+	}
+	return false
+}
