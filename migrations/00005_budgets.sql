@@ -14,8 +14,8 @@ create table budgets (
     refused_at      timestamptz, -- the last 429
     throttled_since timestamptz, -- the first of them
     hold_until      timestamptz, -- no call before, as the cloud asked
-    -- Calls that were sent, each forgotten within a second or so, and calls that
-    -- were not refused since cut_at.
+    -- Calls that were not refused: each forgotten within a second or so, and all
+    -- since cut_at.
     sent            float8      not null default 0,
     sent_at         timestamptz,
     accepted        bigint      not null default 0,

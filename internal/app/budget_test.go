@@ -102,7 +102,7 @@ func TestTheFleetFindsTheRateThatTheCloudAllows(t *testing.T) {
 	s.backlog(ddsfake.DefaultProjectID, 20_000)
 	s.fleet(5, map[string]string{"RETRY_MIN": "500ms", "RETRY_MAX": "5s"})
 	s.eventually("calls", func() bool { return s.cloud.Stats().CreatesReceived > 0 })
-	for range 5 {
+	for range 7 {
 		w := s.watch(2 * time.Second)
 		t.Logf("settling: %.1f calls a second, %d throttled; %s", float64(w.calls())/w.took.Seconds(), w.Throttled,
 			s.value(`select concat_ws(' ', round(learnt_rate::numeric, 1), round(seen_rate::numeric, 1), now()-cut_at, round(sent::numeric,1)) from budgets`))

@@ -166,3 +166,17 @@ func (b *Budget) leaveNobody(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkACallWithoutALimit(b *testing.B) {
+	budget := NewBudget(&memory{states: map[string]BudgetState{}}, Limits{}, quietHealth(), slog.New(slog.DiscardHandler))
+	ctx, stop := context.WithCancel(b.Context())
+	var running sync.WaitGroup
+	running.Go(func() { budget.Run(ctx) })
+	for b.Loop() {
+		if err := budget.Wait(ctx, "p", LaneCreate); err != nil {
+			b.Fatal(err)
+		}
+	}
+	stop()
+	running.Wait()
+}

@@ -66,9 +66,10 @@ func (b *Budget) turn(ctx context.Context) error {
 		b.untold(asks)
 		return err
 	}
-	b.give(got, read)
-	for _, bell := range b.Given {
-		bell.Ring()
+	if b.give(got, read) {
+		for _, bell := range b.Given {
+			bell.Ring()
+		}
 	}
 	return nil
 }
@@ -127,8 +128,8 @@ func (b *Budget) untold(asks []BudgetAsk) {
 }
 
 // give hands slots to the calls that waited longest. read is the time here that the
-// allotment's times count from.
-func (b *Budget) give(got map[string]Allotment, read time.Time) {
+// allotment's times count from. It tells whether there were any.
+func (b *Budget) give(got map[string]Allotment, read time.Time) (any bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for project, a := range got {
@@ -137,6 +138,7 @@ func (b *Budget) give(got map[string]Allotment, read time.Time) {
 		b.tell(project, p, a)
 		p.forget(p.heard)
 		for lane := range lanes {
+			any = any || len(a.Slots[lane]) > 0
 			p.again[lane] = read.Add(a.Again[lane])
 			p.given[lane] += len(a.Slots[lane])
 			for len(p.waiting[lane]) > 0 && (!a.Limited || len(a.Slots[lane]) > 0) {
@@ -151,6 +153,7 @@ func (b *Budget) give(got map[string]Allotment, read time.Time) {
 			}
 		}
 	}
+	return any
 }
 
 // tell logs once that the cloud throttles a project, and once that it no longer does.

@@ -16,7 +16,7 @@ type Ceiling struct {
 	Since   time.Time // the first of them
 	Hold    time.Time // the cloud asked for no call before
 
-	Sent     float64   // calls that were sent, each forgotten within a second or so
+	Sent     float64   // calls that were sent and not refused, each forgotten within a second or so
 	SentAt   time.Time // when Sent was counted
 	Accepted int       // calls since Cut that were not refused
 }
@@ -25,7 +25,6 @@ type Ceiling struct {
 // of the calls of a second only those beyond the limit are refused, once in that time.
 const (
 	cutBack     = 0.9  // of what was seen to work
-	firstCut    = 0.5  // of what was sent, where nothing is known yet
 	quickGrowth = 0.1  // a second, of the rate, up to near
 	blindGrowth = 0.2  // a second, of the rate, where no limit was found yet
 	near        = 0.8  // of Seen
@@ -37,7 +36,8 @@ const (
 
 	minCeiling   = 0.2 // calls a second: somebody has to find out whether it works again
 	forgetAfter  = 10 * time.Minute
-	sameRefusal  = time.Second // refusals that follow a cut so soon are of calls before it
+	sameRefusal  = time.Second             // refusals that follow a cut so soon are of calls before it
+	tooMuchFor   = 2500 * time.Millisecond // and those that follow so soon say that it was not enough
 	maxHold      = time.Minute
 	forgetSentIn = time.Second
 )
@@ -67,9 +67,9 @@ func (c Ceiling) At(now time.Time) float64 {
 // Count learns from calls that were answered: how many were sent, and how many of
 // them refused.
 func (c *Ceiling) Count(now time.Time, sent, refused int, retryAfter time.Duration) {
-	c.Sent = c.Sent*math.Exp(-max(0, now.Sub(c.SentAt).Seconds())/forgetSentIn.Seconds()) + float64(sent)
-	c.SentAt = now
-	c.Accepted += max(0, sent-refused)
+	c.Sent = c.Sent*math.Exp(-max(0, now.Sub(c.SentAt).Seconds())/forgetSentIn.Seconds()) + float64(sent-refused)
+	c.Sent, c.SentAt = max(0, c.Sent), now // a refusal may be counted after its call
+	c.Accepted += sent - refused
 	if refused == 0 {
 		return
 	}
@@ -83,15 +83,16 @@ func (c *Ceiling) Count(now time.Time, sent, refused int, retryAfter time.Durati
 	c.Refused = now
 	switch elapsed := now.Sub(c.Cut); {
 	case rate == 0:
-		rate = firstCut * sentRate
+		rate = sentRate // a low guess: it came from nothing within a second
 	case elapsed < sameRefusal:
 		return
 	default:
-		c.Seen = min(rate, 1.1*sentRate)
-		if elapsed < 2*sameRefusal+500*time.Millisecond { // the last cut was not enough
-			c.Seen = min(c.Seen, 1.1*float64(c.Accepted)/elapsed.Seconds())
+		passed := float64(max(0, c.Accepted)) / elapsed.Seconds()
+		if elapsed < tooMuchFor && rate > 2*passed { // by far: find the limit anew, from below
+			c.Seen, rate = 0, passed
+			break
 		}
-		c.Seen = max(c.Seen, minCeiling)
+		c.Seen = max(min(rate, 1.1*sentRate), minCeiling)
 		rate = cutBack * c.Seen
 	}
 	c.Rate, c.Cut, c.Accepted = max(rate, minCeiling), now, 0
