@@ -90,7 +90,7 @@ func plans(people bool) *rapid.Generator[plan] {
 				Which: rapid.IntRange(0, 7).Draw(t, "which"), N: rapid.IntRange(1, 40).Draw(t, "moments")}
 			switch h.What {
 			case cancel:
-				h.At /= 4 // while the request still lives
+				h.At = p.Requests[h.Which%len(p.Requests)].At + durations(0, 90*time.Second).Draw(t, "after")
 			case pause:
 				h.For = durations(time.Second, time.Minute).Draw(t, "for")
 			case jump:

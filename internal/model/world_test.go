@@ -258,8 +258,11 @@ func (w *world) happen(h happening, places []*place) {
 		w.kept[groupOf(n)] = found[0].Wished && found[0].Problem() == "" || w.kept[groupOf(n)]
 		w.mu.Unlock()
 	case retry:
-		if ok, _ := w.store.Retry(context.Background(), idOf(n), []byte("Test@123"), "somebody"); !ok {
-			return
+		for ok := false; !ok; { // once it has failed
+			if ok, _ = w.store.Retry(context.Background(), idOf(n), []byte("Test@123"), "somebody"); !ok && w.isCalm() {
+				return
+			}
+			time.Sleep(time.Second)
 		}
 		w.mu.Lock()
 		delete(w.kept, groupOf(n))

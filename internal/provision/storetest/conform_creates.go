@@ -1,0 +1,186 @@
+package storetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"ddsworker/internal/provision"
+)
+
+func accepting(b *bench) {
+	again := b.request("a", project)
+	otherBody := again
+	otherBody.Fingerprint[0]++
+	for n, want := range []provision.Acceptance{provision.Accepted, provision.Duplicate} {
+		found, err := b.Accept(b.t.Context(), []provision.NewRequest{again})
+		b.must(err)
+		if found[0] != want {
+			b.t.Fatalf("time %d: %v, want %v", n+1, found, want)
+		}
+	}
+	found, err := b.Accept(b.t.Context(), []provision.NewRequest{otherBody, b.request("b", project), again})
+	b.must(err)
+	if fmt.Sprint(found) != fmt.Sprint([]provision.Acceptance{provision.Conflicting, provision.Accepted, provision.Duplicate}) {
+		b.t.Fatalf("found %v", found)
+	}
+	b.events("a", "accepted:pending")
+}
+
+func rejecting(b *bench) {
+	b.accept("known")
+	for range 2 { // the second time is the same delivery
+		for n, id := range []string{"known", "new"} {
+			b.must(b.Reject(b.t.Context(), []provision.Rejection{{RequestID: id, ProjectID: project, Code: provision.CodeBody,
+				Reasons: provision.Violations{{Path: "body", Given: "1", Allowed: "2"}}, Body: json.RawMessage(`{}`), Size: 2,
+				ReceivedAt: time.Unix(1700000000, 0), Sequence: uint64(100 + n)}}))
+		}
+	}
+	b.events("known", "accepted:pending refused:pending")
+	b.events("new", "rejected:rejected")
+}
+
+func claimHolds(b *bench) {
+	b.accept("a")
+	c := b.create()
+	if c.Attempt != 1 || c.ProjectID != project || c.Name != "name-a" || string(c.SealedPassword) != "sealed" || c.Mark == "" || c.Age != 0 {
+		b.t.Fatalf("%+v", c)
+	}
+	b.sleep(lease - time.Second)
+	b.nothing()
+	b.sleep(2 * time.Second)
+	if got := b.creates(); len(got) > 0 {
+		b.t.Fatal("it is called again and nobody looked")
+	}
+	l := b.look()
+	if l.Fence <= c.Fence || l.Mark != c.Mark || l.LastOutcome != provision.OutcomeUnknown || !l.MayHaveRun || l.Settled {
+		b.t.Fatalf("%+v", l)
+	}
+	b.nothing()
+	b.events("a", "accepted:pending creating:creating")
+}
+
+func claimIsServed(b *bench) {
+	b.accept("a", "b", "c")
+	for _, q := range []func(*provision.ClaimQuery){
+		func(q *provision.ClaimQuery) { q.Served.Region = "elsewhere" },
+		func(q *provision.ClaimQuery) { q.Served.Projects = []string{other} },
+		func(q *provision.ClaimQuery) { q.Most = map[string]int{project: 0} },
+	} {
+		query := b.query(100)
+		q(&query)
+		if got, err := b.ClaimCreates(b.t.Context(), query); err != nil || len(got) > 0 {
+			b.t.Fatalf("%+v: claimed %v, %v", query, got, err)
+		}
+	}
+	query := b.query(100)
+	query.Most = map[string]int{project: 1}
+	for _, limited := range []provision.ClaimQuery{query, b.query(1)} {
+		if got, err := b.ClaimCreates(b.t.Context(), limited); err != nil || len(got) != 1 {
+			b.t.Fatalf("claimed %v, %v, want one", got, err)
+		}
+	}
+}
+
+func turns(b *bench) {
+	b.must(b.MarksSeen(b.t.Context(), other))
+	b.accept("a", "b", "c", "d")
+	b.sleep(time.Second)
+	b.acceptIn(other, "e")
+	claims, err := b.ClaimCreates(b.t.Context(), b.query(2))
+	b.must(err)
+	if got := ids(claims, func(c provision.CreateClaim) string { return c.RequestID }); got != "[a e]" {
+		b.t.Fatalf("claimed %s, want the oldest of each project", got)
+	}
+}
+
+// What a worker reports after it lost the request is kept, and changes nothing.
+func lateOutcome(b *bench) {
+	b.accept("a")
+	c := b.create()
+	b.sleep(lease)
+	l := b.look()
+	b.record(made(c))
+	b.events("a", "accepted:pending creating:creating")
+	b.recordLook(seen(l, provision.Next{State: provision.Creating}))
+	l = b.look()
+	if fmt.Sprint(l.Named) != "[i-a]" || l.LastOutcome != provision.OutcomeCreated || !l.MayHaveRun {
+		b.t.Fatalf("%+v: the answer that came late is not known", l)
+	}
+	old := l
+	b.sleep(lease)
+	b.look()
+	b.recordLook(seen(old, provision.Next{State: provision.Failed}))
+	b.events("a", "accepted:pending creating:creating looked:creating")
+}
+
+func recordedOnce(b *bench) {
+	b.accept("a")
+	c := b.create()
+	for range 2 {
+		b.record(failed(c, provision.OutcomeBusy, provision.ClassBusy, provision.Next{State: provision.Pending}))
+	}
+	b.record(made(c))
+	b.events("a", "accepted:pending creating:creating waiting:pending")
+	if c = b.create(); c.Attempt != 2 || c.LastCode != "CODE" || c.Repeats != 1 || c.LastClass != provision.ClassBusy {
+		b.t.Fatalf("%+v", c)
+	}
+	b.record(failed(c, provision.OutcomeBusy, provision.ClassBusy, provision.Next{State: provision.Pending}))
+	if c = b.create(); c.Repeats != 2 {
+		b.t.Fatalf("%+v: the same code came twice in a row", c)
+	}
+	b.record(failed(c, provision.OutcomePermanent, provision.ClassQuota, provision.Next{State: provision.Failed}))
+	b.sleep(time.Hour)
+	b.nothing()
+	b.events("a", "accepted:pending creating:creating waiting:pending creating:creating waiting:pending creating:creating failed:failed")
+}
+
+func waitingTime(b *bench) {
+	b.accept("a")
+	b.record(failed(b.create(), provision.OutcomeNotExecuted, provision.ClassRate, provision.Next{State: provision.Pending, Delay: 7 * time.Second}))
+	b.sleep(6 * time.Second)
+	b.nothing()
+	b.sleep(time.Second)
+	if c := b.create(); c.Attempt != 2 || c.Age != 7*time.Second {
+		b.t.Fatalf("%+v: it is the second call, 7 s after the first", c)
+	}
+}
+
+// A call that did not leave was none: the next one takes its row.
+func notSent(b *bench) {
+	b.accept("a")
+	for range 3 {
+		c := b.create()
+		if c.Attempt != 1 || c.Age != 0 {
+			b.t.Fatalf("%+v", c)
+		}
+		b.record(failed(c, provision.OutcomeNotExecuted, provision.ClassNotSent, provision.Next{State: provision.Pending}))
+	}
+	b.record(failed(b.create(), provision.OutcomeNotExecuted, provision.ClassRate, provision.Next{State: provision.Pending}))
+	if c := b.create(); c.Attempt != 2 {
+		b.t.Fatalf("%+v", c)
+	}
+}
+
+// oneTransaction: an instance belongs to one request, and a batch with a row that
+// says otherwise changes nothing.
+func oneTransaction(b *bench) {
+	b.build("a")
+	b.accept("b", "c")
+	claims := b.creates()
+	var batch []provision.CreateResult
+	for _, c := range claims {
+		r := made(c)
+		if c.RequestID == "c" {
+			r.Created.InstanceID = "i-a"
+		}
+		batch = append(batch, r)
+	}
+	b.unstorable(b.RecordCreates(b.t.Context(), batch))
+	for _, id := range []string{"b", "c"} {
+		b.events(id, "accepted:pending creating:creating")
+	}
+	if got := b.polls(); len(got) != 1 || got[0].InstanceID != "i-a" {
+		b.t.Fatalf("%+v", got)
+	}
+}

@@ -1,0 +1,165 @@
+package storetest
+
+import (
+	"time"
+
+	"ddsworker/internal/provision"
+)
+
+func telling(b *bench) {
+	b.accept("a", "b")
+	b.record(made(b.creates()[0]))
+	all, err := b.Unpublished(b.t.Context(), 3)
+	b.must(err)
+	if len(all) != 3 {
+		b.t.Fatalf("%d events, want the oldest 3", len(all))
+	}
+	var places []provision.Published
+	for n, e := range all {
+		if e.After != 0 || n > 0 && e.ID <= all[n-1].ID {
+			b.t.Fatalf("event %d: %+v", n, e)
+		}
+		places = append(places, provision.Published{ID: e.ID, Sequence: uint64(40 + n)})
+	}
+	b.must(b.MarkPublished(b.t.Context(), places))
+	rest, err := b.Unpublished(b.t.Context(), 100)
+	b.must(err)
+	for _, e := range rest {
+		if before := places[0].Sequence; e.After < before || e.ID <= all[2].ID {
+			b.t.Fatalf("%+v comes after what is published", e)
+		}
+	}
+	if len(rest) != 2 {
+		b.t.Fatalf("%d events are left, want 2", len(rest))
+	}
+}
+
+func lead(b *bench) {
+	release, ok, err := b.Lead(b.t.Context())
+	b.must(err)
+	if _, second, err := b.Lead(b.t.Context()); err != nil || !ok || second {
+		b.t.Fatalf("first %v, second %v, %v", ok, second, err)
+	}
+	release()
+	release, ok, err = b.Lead(b.t.Context())
+	b.must(err)
+	if !ok {
+		b.t.Fatal("a lead that was given back cannot be had")
+	}
+	release()
+}
+
+func cancelPending(b *bench) {
+	b.accept("a")
+	for range 2 {
+		if f := b.cancel("a"); f.State != provision.Cancelled || !f.Wished || f.Problem() != "" {
+			b.t.Fatalf("%+v", f)
+		}
+	}
+	b.nothing()
+	b.events("a", "accepted:pending cancelling:pending cancelled:cancelled")
+	if f := b.cancel("nobody"); f.Problem() == "" {
+		b.t.Fatalf("%+v", f)
+	}
+}
+
+func cancelCreating(b *bench) {
+	b.accept("a", "b")
+	claims := b.creates()
+	for _, c := range claims {
+		if f := b.cancel(c.RequestID); f.State != provision.Creating || f.Problem() != "" {
+			b.t.Fatalf("%+v", f)
+		}
+	}
+	b.nothing() // a live lease holds them
+	for _, c := range claims {
+		r := failed(c, provision.OutcomeNotExecuted, provision.ClassRate, provision.Next{State: provision.Pending})
+		if c.RequestID == "b" {
+			r = failed(c, provision.OutcomeUnknown, provision.ClassLost, provision.Next{State: provision.Creating, Delay: time.Hour})
+		}
+		b.record(r)
+	}
+	b.sleep(time.Second)
+	l := b.look()
+	if l.RequestID != "b" || !l.Cancelling || !l.MayHaveRun {
+		b.t.Fatalf("%+v", l)
+	}
+	b.recordLook(seen(l, provision.Next{State: provision.Pending})) // a look that lets it call is conclusive
+	b.nothing()
+	b.events("a", "accepted:pending creating:creating cancelling:creating cancelled:cancelled")
+	b.events("b", "accepted:pending creating:creating cancelling:creating unknown:creating cancelled:cancelled")
+}
+
+func cancelBuilding(b *bench) {
+	b.build("a")
+	b.poll()
+	b.cancel("a")
+	b.recordPoll(readyOf("a")) // of a poll that did not know of the wish
+	p := b.poll()
+	if !p.Cancelling || p.Deleting || !p.Named || p.CancelAge != 0 {
+		b.t.Fatalf("%+v", p)
+	}
+	r := provision.PollResult{RequestID: "a", InstanceID: "i-a", State: provision.Building, Cancelling: true, Deleting: true,
+		WaitingFor: "the deletion", Delay: 2 * time.Second}
+	b.recordPoll(r)
+	b.sleep(2 * time.Second)
+	if p = b.poll(); !p.Deleting || p.DeleteAge != 2*time.Second || p.WaitingFor != "the deletion" {
+		b.t.Fatalf("%+v", p)
+	}
+	r.State, r.Gone, r.Deleting = provision.Cancelled, true, false
+	for range 2 {
+		b.recordPoll(r)
+	}
+	b.events("a", "accepted:pending creating:creating building:building cancelling:building progress:building deleting:building cancelled:cancelled")
+}
+
+func retrying(b *bench) {
+	b.build("a")
+	if ok, err := b.Retry(b.t.Context(), "a", []byte("new"), "tester"); ok || err != nil {
+		b.t.Fatalf("retried what is being built: %v, %v", ok, err)
+	}
+	p := b.poll()
+	gone := readyOf("a")
+	gone.State, gone.Failure, gone.JobStatus = provision.Failed, &provision.Failure{Message: "why"}, provision.JobFailed
+	b.recordPoll(gone)
+	ok, err := b.Retry(b.t.Context(), "a", []byte("new"), "tester")
+	b.must(err)
+	if !ok {
+		b.t.Fatal("not retried")
+	}
+	if got := b.creates(); len(got) > 0 {
+		b.t.Fatal("called before a look")
+	}
+	l := b.look()
+	if !l.Retried || l.Held != "i-a" || !l.HeldFailed || l.Mark != p.Mark || l.Age != 0 {
+		b.t.Fatalf("%+v", l)
+	}
+	r := seen(l, provision.Next{State: provision.Pending})
+	r.Gone = "i-a"
+	b.recordLook(r)
+	c := b.create()
+	if c.Mark == p.Mark || c.Attempt != 2 || string(c.SealedPassword) != "new" || c.LastCode != "" {
+		b.t.Fatalf("%+v", c)
+	}
+	b.record(failed(c, provision.OutcomeUnknown, provision.ClassLost, provision.Next{State: provision.Creating}))
+	if l = b.look(); l.Retried || l.Held != "" || !l.MayHaveRun || l.Mark != c.Mark {
+		b.t.Fatalf("%+v", l)
+	}
+}
+
+func budgets(b *bench) {
+	scopes := []string{provision.AccountScope, provision.ProjectScope(project)}
+	states, _, err := b.Budgets(b.t.Context(), scopes)
+	b.must(err)
+	states[scopes[1]].Ceiling.Accepted = 7
+	for n, want := range []bool{true, false} { // the second time they are old
+		if ok, err := b.SaveBudgets(b.t.Context(), states); err != nil || ok != want {
+			b.t.Fatalf("time %d: %v, %v", n+1, ok, err)
+		}
+	}
+	states, _, err = b.Budgets(b.t.Context(), scopes)
+	b.must(err)
+	if s := states[scopes[1]]; s.Ceiling.Accepted != 7 || s.Version == 0 {
+		b.t.Fatalf("%+v", s)
+	}
+}
