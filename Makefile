@@ -3,7 +3,7 @@
 FUZZTIME ?= 30s
 BENCH ?= compare
 
-.PHONY: help build demo dev chaos test lint fmt fuzz bench compose-test
+.PHONY: help build demo dev chaos crash model test lint fmt fuzz bench compose-test
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -17,6 +17,12 @@ demo: ## watch the documented requests go through a whole system on this machine
 
 dev: ## run a whole system on this machine, until Ctrl-C
 	go run ./cmd/dev
+
+crash: ## stop a worker at each side effect, and at each two, in all dialects (takes long)
+	go test ./internal/crash -run TestDie -timeout 4h -v -crash.all
+
+model: ## let workers live through FAULTS (100000) faults in memory
+	go test ./internal/model -timeout 1h -v -model.faults $(or $(FAULTS),100000)
 
 test: ## check everything: gofmt, go vet, staticcheck, the tests with the race detector
 	@scripts/test.sh
