@@ -172,7 +172,7 @@ func (w *world) checkCalls(requests map[string]request, fail func(string, ...any
 		if c.err == nil || provision.AsCloudError(c.err).Class != provision.ClassNotSent {
 			sent[c.name]++
 		}
-		for _, earlier := range w.ledger.calls[:n] {
+		for _, earlier := range w.ledger.calls[:n] { // for all that a worker can know
 			if earlier.mark != c.mark || earlier.request != c.request || !earlier.mayHaveRun() {
 				continue
 			}
@@ -260,7 +260,7 @@ func (w *world) rejected() map[string]int {
 }
 
 func (w *world) events(id string) (ids []int64, states []string, err error) {
-	rows, err := w.sql.Query(context.Background(), `select id, state, concerns is null from events where request_id = $1 order by id`, id)
+	rows, err := w.sql.Query(context.Background(), `select id, state, concerns is null and kind <> 'orphan' from events where request_id = $1 order by id`, id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -268,7 +268,7 @@ func (w *world) events(id string) (ids []int64, states []string, err error) {
 	for rows.Next() {
 		var id int64
 		var state string
-		var step bool // a refusal of another message is none
+		var step bool // a refusal of another message is none, nor is news of an orphan
 		if err := rows.Scan(&id, &state, &step); err != nil {
 			return nil, nil, err
 		}

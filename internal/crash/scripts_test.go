@@ -30,6 +30,8 @@ type script struct {
 	// they do while the first create call is under way.
 	people func(*world)
 	during func(*world)
+	// audits goes rounds of the audit at the end.
+	audits bool
 	// want is how requests may end, however often a worker dies.
 	want []provision.State
 }
@@ -45,6 +47,9 @@ var (
 
 func scripts(d provision.Dialect) (out []script) {
 	for _, s := range allScripts() {
+		if *only != "" && s.name != *only {
+			continue
+		}
 		if s.in == nil || s.in(d) {
 			out = append(out, s)
 		}
@@ -99,6 +104,7 @@ func allScripts() []script {
 					w.cancel()
 				}
 			}},
+		{name: "late beyond all margins", audits: true, cloud: lateBeyondMargins, in: provision.Dialect.TakesTags, want: ready},
 		{name: "prepaid, cancelled", messages: prepaid, in: sellsAhead, people: cancelIn(provision.Building), want: readyOrFailed},
 		{name: "prepaid", messages: prepaid, in: sellsAhead, want: readyOrFailed},
 		{name: "prepaid, lost", messages: prepaid, in: sellsAhead, cloud: answers(ddsfake.DropAfter), want: readyOrFailed},

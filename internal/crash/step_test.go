@@ -12,6 +12,8 @@ import (
 
 var everything = flag.Bool("crash.all", false, "all deaths and all pairs of them in all dialects, which takes many minutes")
 
+var only = flag.String("crash.script", "", "the name of the only script to go through")
+
 // some: one of so many pairs is enough for every day.
 const some = 6
 

@@ -38,8 +38,10 @@ type ground struct {
 	client *dds.Client
 	tokens *tokens
 	runs   int
-	deaths int
-	close  func()
+
+	installation string
+	deaths       int
+	close        func()
 }
 
 // newGround must be called within a bubble; address and clock come from outside.
@@ -51,6 +53,9 @@ func newGround(t *testing.T, address string, clock *envtest.Clock) *ground {
 		t.Fatal(err)
 	}
 	if g.sql, err = pgx.Connect(t.Context(), address); err != nil {
+		t.Fatal(err)
+	}
+	if err = g.sql.QueryRow(t.Context(), `select id::text from installation`).Scan(&g.installation); err != nil {
 		t.Fatal(err)
 	}
 	wire := newWire()
@@ -160,6 +165,7 @@ type world struct {
 	foreign map[string]bool // instances that are not ours
 	wished  bool            // the first request was wished cancelled
 	retried bool            // and retried
+	audited int             // rounds of the audit
 	trail   []string        // what the processes did last, and why they ended
 }
 
@@ -243,7 +249,7 @@ func (w *world) worker(p *process) *provision.Worker {
 		Intake: &provision.Intake{Inbox: inbox{p, w.queue}, Store: db, Copies: copies{}, Sealer: plain{},
 			Rules: provision.Rules{Dialect: w.dialect}, Served: served, Batch: 10, Health: health, Log: log},
 		Creator: &provision.Creator{Cloud: cloud, Store: db, Sealer: plain{}, Policy: policy, Served: served, Worker: name,
-			Installation: "i", Dialect: w.dialect, Concurrency: 1, Health: health, Log: log},
+			Installation: w.installation, Dialect: w.dialect, Concurrency: 1, Health: health, Log: log},
 		Reconciler: &provision.Reconciler{Cloud: cloud, Store: db, Policy: policy, Served: served, Worker: name,
 			Dialect: w.dialect, Concurrency: 1, Health: health, Log: log},
 		Poller: &provision.Poller{Jobs: cloud, Instances: cloud, Deleter: cloud, Store: db, Policy: policy, Served: served, Worker: name,
@@ -271,6 +277,9 @@ func (w *world) live(p *process) {
 		}
 		w.people(p)
 		due := w.due()
+		if due.never() && w.audit(p) {
+			continue
+		}
 		if due.never() {
 			w.trail = append(w.trail, fmt.Sprintf("a process that did all, with %d side effects", p.calls))
 			return
