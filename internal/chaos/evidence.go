@@ -23,6 +23,8 @@ type evidence struct {
 	Cloud    []ddsfake.Instance
 	Calls    []createCall
 	Lease    time.Duration // the longest that a call may come after its intent
+	// EventsLost: the stream of events was deleted, so it cannot be compared.
+	EventsLost bool
 }
 
 // history is what SQL and the stream tell about a request.

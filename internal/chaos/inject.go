@@ -141,10 +141,12 @@ func (in *injector) trick(ctx context.Context, f fault) error {
 		return s.cloud.fake.Script(ddsfake.OpCreate, ddsfake.Answer{Kind: ddsfake.ServerErrorAfter, ListLag: in.window + 4*time.Second})
 	}
 	// Only an id that the database has by now is surely the first body's.
+	// Where Postgres is away it is waited for.
 	var id string
-	err := s.db.QueryRow(ctx, `select request_id from requests order by random() limit 1`).Scan(&id)
-	if err != nil {
-		return errNothing // none yet, or Postgres is away
+	for s.db.QueryRow(ctx, `select request_id from requests order by random() limit 1`).Scan(&id) != nil {
+		if pause(ctx, 50*time.Millisecond) != nil {
+			return errNothing
+		}
 	}
 	if f.Kind == publishAgain {
 		_ = in.publisher.once(ctx, id, 0) // whether it arrives does not matter

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -72,9 +73,16 @@ func (p *publisher) once(ctx context.Context, id string, variant int) error {
 	msg := nats.NewMsg("dds.requests")
 	msg.Header.Set(nats.MsgIdHdr, id)
 	msg.Data = p.bodyOf(id, variant)
-	_, err := p.system.js.PublishMsg(ctx, msg)
+	ack, err := p.system.js.PublishMsg(ctx, msg)
+	if err == nil && ack.Duplicate && variant > 0 {
+		return errDropped
+	}
 	return err
 }
+
+// errDropped: the stream took another body for the message with the same id just
+// before it, within its duplicate window, and did not store it.
+var errDropped = errors.New("dropped as a duplicate")
 
 // acknowledged returns the ids that the stream has taken.
 func (p *publisher) acknowledged() []string {

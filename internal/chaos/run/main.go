@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"regexp"
 	"strconv"
 	"syscall"
 	"time"
@@ -27,9 +28,34 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 1 || args[0] != "chaos" {
-		return fmt.Errorf("usage: chaos|outages")
+	switch {
+	case len(args) == 1 && args[0] == "chaos":
+		return everything(ctx)
+	case len(args) == 1 && args[0] == "outages":
+		return outages(ctx)
 	}
+	return fmt.Errorf("usage: chaos|outages")
+}
+
+// outages lets each part fail for OUTAGE_SECONDS (30); OUTAGES is a pattern of
+// their names.
+func outages(ctx context.Context) error {
+	only, err := regexp.Compile(os.Getenv("OUTAGES"))
+	if err != nil {
+		return fmt.Errorf("OUTAGES: %w", err)
+	}
+	n := uint64(30)
+	if text := os.Getenv("OUTAGE_SECONDS"); text != "" {
+		if n, err = strconv.ParseUint(text, 10, 16); err != nil {
+			return fmt.Errorf("OUTAGE_SECONDS: given %q, allowed: a number", text)
+		}
+	}
+	return chaos.Outages(ctx, chaos.OutageConfig{Only: only, Duration: time.Duration(n) * time.Second, Before: 5 * time.Second,
+		Rate: 20, Named: 15 * time.Second, Back: 5 * time.Second, Out: os.Stdout})
+}
+
+// everything breaks everything at once, as the CHAOS_ variables say.
+func everything(ctx context.Context) error {
 	cfg := chaos.Config{Workers: 4, Limit: 10 * time.Minute, Out: os.Stdout}
 	for _, v := range []struct {
 		name     string
