@@ -26,6 +26,13 @@ type Config struct {
 	Report func(part string, err error)
 }
 
+// How soon a lost connection is noticed and made again. What is wrong may be over
+// for 5 s at most before a worker works on.
+const (
+	reconnectWait = 250 * time.Millisecond
+	pingInterval  = 3 * time.Second
+)
+
 // Conn is a connection that is made again for as long as it takes.
 type Conn struct {
 	nc      *nats.Conn
@@ -55,6 +62,11 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	options = append(append(options, c.handlers(cfg, shown)...),
 		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectWait, reconnectWait),
+		// A server that vanished without a word is noticed after three of these.
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(2),
 		// By default the client gives up for good when it is refused twice in a
 		// row, which a restart of the server with half its accounts looks like.
 		nats.IgnoreAuthErrorAbort(),

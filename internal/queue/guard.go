@@ -10,7 +10,7 @@ import (
 
 // GuardConfig says how a Guard works. Zero values take their defaults.
 type GuardConfig struct {
-	// Interval lies between two looks, and a tenth of it after one that found
+	// Interval lies between two looks, and a thirtieth of it after one that found
 	// something; default 1 minute.
 	Interval time.Duration
 	Log      *slog.Logger // default: slog.Default()
@@ -55,7 +55,7 @@ func (g *Guard) run(ctx context.Context) {
 	for {
 		pause := g.cfg.Interval
 		if err := g.look(ctx); err != nil {
-			pause /= 10
+			pause /= 30
 		}
 		select {
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
 
@@ -91,7 +92,7 @@ func NewInbox(js jetstream.JetStream, cfg InboxConfig) *Inbox {
 		outlived: new(atomic.Bool),
 		pause: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(250*time.Millisecond),
-			backoff.WithMaxInterval(5*time.Second),
+			backoff.WithMaxInterval(2*time.Second),
 			backoff.WithMaxElapsedTime(0)),
 	}
 	go i.run(ctx)
@@ -154,9 +155,14 @@ func (i *Inbox) Close() {
 func (i *Inbox) run(ctx context.Context) {
 	defer close(i.done)
 	defer i.giveBack()
+	again := i.js.Conn().StatusChanged(nats.CONNECTED)
+	defer i.js.Conn().RemoveStatusListener(again)
 	var failed time.Time // when the consumer was made that failed last
 	for {
-		consumer, err := i.open(ctx)
+		for len(again) > 0 { // old news
+			<-again
+		}
+		consumer, err := i.open(ctx, again)
 		if err == nil {
 			// A pull that nobody answered although the consumer was there is not
 			// cured by finding the same consumer once more.
@@ -169,18 +175,42 @@ func (i *Inbox) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errAgain) {
+			continue
+		}
 		i.report(err)
 		select {
 		case <-ctx.Done():
 			return
+		case <-again:
+			i.pause.Reset()
 		case <-time.After(i.pause.NextBackOff()):
 		}
 	}
 }
 
-func (i *Inbox) open(ctx context.Context) (jetstream.Consumer, error) {
+// errAgain: the connection was made again.
+var errAgain = errors.New("the connection was made again")
+
+// open gives up early when the connection is made again: what was asked on the one
+// before is never answered.
+func (i *Inbox) open(ctx context.Context, again <-chan nats.Status) (_ jetstream.Consumer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
 	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-again:
+			giveUp(errAgain)
+		case <-ctx.Done():
+		}
+	}()
+	defer func() {
+		if errors.Is(context.Cause(ctx), errAgain) && err != nil {
+			err = errAgain
+		}
+		giveUp(nil)
+	}()
 	if err := i.cfg.Prepare(ctx); err != nil {
 		return nil, err
 	}
