@@ -199,7 +199,7 @@ func (a *App) streams(ctx context.Context, conn *queue.Conn, layout queue.Layout
 // people: then a worker must not wait in silence, and health, which says that it
 // is tried again, is not told.
 func retry(ctx context.Context, health *provision.Health, part string, f func() error) error {
-	b := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0)), ctx)
+	b := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0)), ctx)
 	return backoff.Retry(func() error {
 		err := f()
 		if errors.Is(err, store.ErrTooNew) || errors.Is(err, queue.ErrDiffers) {

@@ -162,7 +162,7 @@ func TestHealthLogsAChangeOnce(t *testing.T) {
 			h.Report("database", errors.New("down"))
 		}
 		h.Report("database", nil)
-		if lines.n > 110 || len(h.Problems()) != 0 {
+		if lines.n > 2 || len(h.Problems()) != 0 {
 			t.Errorf("%d lines, problems %v", lines.n, h.Problems())
 		}
 	})

@@ -198,6 +198,6 @@ func (c *Creator) log(claim CreateClaim, r CreateResult) {
 	case r.Next.State == Failed:
 		log.Warn("refused by the cloud", "code", r.Failure.Code, "message", r.Failure.Message, "cloud_request", r.Failure.CloudRequestID)
 	default:
-		log.Info("not created yet", "code", r.Failure.Code, "message", r.Failure.Message, "next", r.Next.State, "in", r.Next.Delay)
+		log.Debug("not created yet", "code", r.Failure.Code, "message", r.Failure.Message, "next", r.Next.State, "in", r.Next.Delay)
 	}
 }

@@ -16,12 +16,15 @@ type Health struct {
 	log   *slog.Logger
 	mu    sync.Mutex
 	parts map[string]*part
+	// unanswered is how many calls to the cloud in a row had no usable answer.
+	unanswered int
 }
 
 type part struct {
 	err    error
 	since  time.Time
-	logged time.Time
+	logged time.Time // when its trouble was logged last
+	told   bool      // its present trouble was logged
 }
 
 // Problem is a part in trouble.
@@ -52,33 +55,19 @@ func (h *Health) Report(name string, err error) {
 		p = &part{}
 		h.parts[name] = p
 	}
-	changed := (p.err == nil) != (err == nil)
+	now := time.Now()
+	if (p.err == nil) != (err == nil) {
+		p.since = now
+	}
 	p.err = err
-	if !changed {
-		return
+	switch {
+	case err != nil && !p.told && now.Sub(p.logged) >= quiet:
+		p.logged, p.told = now, true
+		h.log.Warn("in trouble; it is tried again until it works", "part", name, "error", err)
+	case err == nil && p.told:
+		p.told = false
+		h.log.Info("works again", "part", name)
 	}
-	p.since = time.Now()
-	if p.since.Sub(p.logged) < quiet && err != nil {
-		return
-	}
-	level, text := slog.LevelInfo, "works again"
-	if err != nil {
-		p.logged = p.since
-		level, text = slog.LevelWarn, "in trouble; it is tried again until it works"
-	}
-	h.log.Log(context.Background(), level, text, "part", name, "error", err)
-}
-
-// reportCloud says how calls to the cloud are doing: in trouble if they cannot
-// even be sent. What the cloud answers is the request's matter.
-func (h *Health) reportCloud(err error) {
-	if errors.Is(err, errNoSlot) {
-		return // it says nothing about the cloud
-	}
-	if err != nil && AsCloudError(err).Class != ClassNotSent {
-		err = nil
-	}
-	h.Report("calls to the cloud", err)
 }
 
 // Problems lists the parts in trouble, by name.

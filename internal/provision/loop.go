@@ -36,7 +36,9 @@ func (b Bell) wait(ctx context.Context, d time.Duration) {
 const idle = time.Second
 
 // pause bounds the waits after a step that failed.
-const pauseMin, pauseMax = 100 * time.Millisecond, 5 * time.Second
+//
+// With what a connection takes to be made, a loop is at work again within 5 s.
+const pauseMin, pauseMax = 100 * time.Millisecond, 2 * time.Second
 
 // repeat runs step until ctx ends: at once again while there is more to do, when
 // the bell rings or the idle time has passed, and after a growing pause when it

@@ -104,7 +104,7 @@ func instanceByID(ctx context.Context, cloud InstanceLister, projectID, id strin
 }
 
 func (r *Reconciler) adopted(ctx context.Context, c LookClaim, result LookResult) {
-	r.Log.Info("adopted an instance whose create answer was not known", "request", c.RequestID,
+	r.Log.Debug("adopted an instance whose create answer was not known", "request", c.RequestID,
 		"instance", result.Adopt.ID, "orphans", len(result.Orphans))
 	if !c.MarksSeen && result.Adopt.Tags[TagRequest] == c.Mark {
 		r.Health.Report("database", r.Store.MarksSeen(ctx, c.ProjectID))

@@ -171,7 +171,7 @@ func TestGuardTakesItsTime(t *testing.T) {
 			}
 		}})
 		// The last look is not answered.
-		for _, want := range []time.Duration{0, 60, 120, 126, 186, 186 + 5 + 6} {
+		for _, want := range []time.Duration{0, 60, 120, 122, 182, 182 + 5 + 2} {
 			if at := <-js.times; at != want*time.Second {
 				t.Errorf("a look after %v, want %v", at, want*time.Second)
 			}
