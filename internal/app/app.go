@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,6 +89,11 @@ func (a *App) Run(ctx context.Context) (err error) {
 	copies := queue.NewRejected(conn.JetStream(), queue.RejectedConfig{Log: a.Log})
 	defer copies.Close()
 	metrics.watchDropped(copies.Dropped)
+	watching, stopWatching := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { watchDatabase(watching, db, health) })
+	defer watch.Wait()
+	defer stopWatching()
 	p := parts{store: db, health: health, metrics: metrics, sealer: box, tokens: tokens, cloud: cloud, conn: conn, copies: copies,
 		standing: standing, budget: a.budget(db, health, metrics)}
 	for ctx.Err() == nil { // again whenever it may act again, after it might not

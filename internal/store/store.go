@@ -43,7 +43,7 @@ type Config struct {
 // limits of a connection that is not what it was.
 const (
 	pingTimeout      = 2 * time.Second
-	connectTimeout   = 5 * time.Second
+	connectTimeout   = 2 * time.Second
 	statementTimeout = "30s"
 )
 
@@ -64,6 +64,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	cfg.PingTimeout = pingTimeout
 	cfg.MaxConnLifetimeJitter = 5 * time.Minute
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
+	cfg.ConnConfig.DialFunc = dialer().DialContext
 	setDefault(cfg.ConnConfig.RuntimeParams, "application_name", "ddsworker")
 	setDefault(cfg.ConnConfig.RuntimeParams, "statement_timeout", statementTimeout)
 	gate := newGate()
