@@ -3,7 +3,7 @@
 FUZZTIME ?= 30s
 BENCH ?= compare
 
-.PHONY: help build demo dev chaos crash model test lint fmt fuzz bench compose-test
+.PHONY: help build demo dev chaos outages crash model test lint fmt fuzz bench compose-test
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,6 +29,9 @@ test: ## check everything: gofmt, go vet, staticcheck, the tests with the race d
 
 chaos: ## break a whole system everywhere at once: CHAOS_REQUESTS=5000 CHAOS_FAULTS=500 CHAOS_SEED=random
 	@go run ./internal/chaos/run chaos
+
+outages: ## let one part after the other fail for OUTAGE_SECONDS (30) under load: OUTAGES is a pattern of names
+	@go run ./internal/chaos/run outages
 
 lint: ## check the form only: gofmt, go vet, staticcheck
 	@scripts/lint.sh

@@ -11,6 +11,7 @@ func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes half a minute: not with -short")
 	}
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	err := Run(t.Context(), Config{Seed: seed, Requests: 150, Faults: 20, Workers: 3, Span: 10 * time.Second, Limit: 5 * time.Minute, Out: t.Output()})
 	if err != nil {

@@ -66,7 +66,10 @@ func outages() []outage {
 		{"the cloud is silent", "calls to the cloud", silenced(func(r *outageRun) *proxy { return r.toCloud })},
 		{"the cloud resets connections", "calls to the cloud", misbehaving(ddsfake.DropBefore, ddsfake.DropAfter)},
 		{"the cloud answers garbage", "calls to the cloud", garbage},
-		{"the cloud is slow by bytes", "calls to the cloud", misbehaving(ddsfake.SlowBytes)},
+		{"the cloud is slow by bytes", "calls to the cloud", func(_ context.Context, r *outageRun) (func() error, error) {
+			cure, err := r.toCloud.trickle(20)
+			return func() error { cure(); return nil }, err
+		}},
 	}
 }
 

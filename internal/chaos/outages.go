@@ -155,11 +155,16 @@ func (r *outageRun) suffer(ctx context.Context, o outage) (measure, error) {
 	return m, context.Cause(ctx)
 }
 
-// watch asks /readyz until the outage is over, and returns when all workers had
+// watch asks /readyz until the outage is over, which lasts longer where nobody has
+// named it yet, and returns when all workers had
 // named the part, and what they said.
 func (r *outageRun) watch(ctx context.Context, part string, began time.Time) (named time.Duration, said string) {
 	by := map[string]bool{}
-	for time.Since(began) < r.cfg.Duration && pause(ctx, 50*time.Millisecond) == nil {
+	goesOn := func() bool {
+		passed := time.Since(began)
+		return passed < r.cfg.Duration || part != "" && len(by) < len(r.workers) && passed < r.cfg.Named
+	}
+	for goesOn() && pause(ctx, 50*time.Millisecond) == nil {
 		for _, w := range r.workers {
 			_, problems, err := readyz(ctx, w.admin())
 			if err != nil {

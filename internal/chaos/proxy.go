@@ -49,9 +49,13 @@ func (p *proxy) redirect(upstream string) {
 	p.proxy.Upstream = upstream
 }
 
-// toxic makes all connections ill, in both directions, until cure is called.
-func (p *proxy) toxic(kind string, attributes map[string]int64) (cure func(), err error) {
-	for _, direction := range []string{"upstream", "downstream"} {
+// toxic makes all connections ill, in both directions or in some, until cure is
+// called.
+func (p *proxy) toxic(kind string, attributes map[string]int64, directions ...string) (cure func(), err error) {
+	if len(directions) == 0 {
+		directions = []string{"upstream", "downstream"}
+	}
+	for _, direction := range directions {
 		text, err := json.Marshal(map[string]any{"type": kind, "stream": direction, "attributes": attributes})
 		if err == nil {
 			_, err = p.proxy.Toxics.AddToxicJson(strings.NewReader(string(text)))
@@ -75,7 +79,7 @@ func (p *proxy) silence() (cure func(), err error) {
 	return p.toxic("timeout", map[string]int64{"timeout": 0})
 }
 
-// trickle lets so little pass that an answer takes seconds.
+// trickle lets answers pass byte by byte.
 func (p *proxy) trickle(bytesPerSecond int64) (cure func(), err error) {
-	return p.toxic("slicer", map[string]int64{"average_size": 1, "size_variation": 0, "delay": 1_000_000 / bytesPerSecond})
+	return p.toxic("slicer", map[string]int64{"average_size": 1, "size_variation": 0, "delay": 1_000_000 / bytesPerSecond}, "downstream")
 }
