@@ -34,8 +34,13 @@ const (
 
 func settings() []string {
 	return []string{fmt.Sprint("CALL_TIMEOUT=", callTimeout), fmt.Sprint("VISIBILITY_WINDOW=", window),
-		"POLL_INTERVAL=1s", "RETRY_MIN=200ms", "RETRY_MAX=2s", "DATABASE_MAX_CONNS=6", "GRACE=5s"}
+		"POLL_INTERVAL=1s", "RETRY_MIN=200ms", "RETRY_MAX=2s", "DATABASE_MAX_CONNS=6", "GRACE=5s",
+		"AUDIT_INTERVAL=1s", "ORPHAN_QUARANTINE=2s", "ORPHAN_POLICY=report"}
 }
+
+// auditLimit is how long the audit may take to find a surplus instance: the list
+// hides it at first, and it must be seen twice.
+const auditLimit = 40 * time.Second
 
 // chances are what goes wrong at the cloud by itself: a twentieth of the creates
 // each is executed but not answered, executed and answered 500, or busy.
@@ -110,16 +115,25 @@ func (s *system) chaos(ctx context.Context, cfg Config) (*report, error) {
 	if err := s.cloud.fake.SetFaults(nil); err != nil { // what went wrong by chance is over as well
 		return nil, err
 	}
-	rest := s.waitRest(ctx, cfg.Hide)
+	rest := s.waitRest(ctx)
 	r := &report{Config: cfg, Requests: len(p.acknowledged()), Faults: in.counts, ByChance: s.cloud.fake.Stats().Faults,
 		Took: time.Since(began), Recovery: time.Since(last)}
 	gathering, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	if r.evidence, err = s.gather(gathering); err != nil {
-		return nil, errors.Join(err, rest)
+	for found := time.Now(); ; {
+		if r.evidence, err = s.gather(gathering); err != nil {
+			return nil, errors.Join(err, rest)
+		}
+		r.evidence.Acked, r.evidence.Reused, r.evidence.Lease = p.acknowledged(), in.reused, lease
+		r.judgement = r.evidence.judge()
+		// A surplus instance that the list still hides takes its time to be found.
+		if r.Duplicates == 0 || time.Since(found) > auditLimit || pause(ctx, time.Second) != nil {
+			break
+		}
 	}
-	r.evidence.Acked, r.evidence.Reused, r.evidence.Lease = p.acknowledged(), in.reused, lease
-	r.judgement = r.evidence.judge()
+	if cfg.Hide > 1 && r.Orphans == 0 {
+		r.find("", "%d instances were hidden for longer than the window, and no surplus is recorded", cfg.Hide)
+	}
 	if rest != nil {
 		r.find("", "%v", rest)
 	}
@@ -130,17 +144,17 @@ func (s *system) chaos(ctx context.Context, cfg Config) (*report, error) {
 }
 
 // waitRest waits until every request has ended and every event is published.
-func (s *system) waitRest(ctx context.Context, orphans int) error {
-	var open, unpublished, recorded int
+func (s *system) waitRest(ctx context.Context) error {
+	var open, unpublished int
 	for {
 		err := s.db.QueryRow(ctx, `select (select count(*) from requests where finished_at is null),
-			(select count(*) from events where stream_sequence is null), (select count(*) from orphans)`).Scan(&open, &unpublished, &recorded)
-		if err == nil && open == 0 && unpublished == 0 && recorded >= orphans && s.emptied(ctx) {
+			(select count(*) from events where stream_sequence is null)`).Scan(&open, &unpublished)
+		if err == nil && open == 0 && unpublished == 0 && s.emptied(ctx) {
 			return nil
 		}
 		if pause(ctx, 100*time.Millisecond) != nil {
-			return fmt.Errorf("it has not come to rest: %d requests are open, %d events unpublished, %d orphans of at least %d recorded (%w)",
-				open, unpublished, recorded, orphans, errors.Join(context.Cause(ctx), err))
+			return fmt.Errorf("it has not come to rest: %d requests are open, %d events unpublished (%w)",
+				open, unpublished, errors.Join(context.Cause(ctx), err))
 		}
 	}
 }

@@ -13,7 +13,7 @@ func TestChaos(t *testing.T) {
 	}
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
-	err := Run(t.Context(), Config{Seed: seed, Requests: 150, Faults: 20, Workers: 3, Span: 10 * time.Second, Limit: 5 * time.Minute, Out: t.Output()})
+	err := Run(t.Context(), Config{Seed: seed, Requests: 150, Faults: 20, Hide: 1, Workers: 3, Span: 10 * time.Second, Limit: 5 * time.Minute, Out: t.Output()})
 	if err != nil {
 		t.Error(err)
 	}

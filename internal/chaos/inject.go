@@ -101,7 +101,7 @@ func (in *injector) inject(ctx context.Context, f fault) error {
 		return between(ctx, f.For, s.nats.kill, s.nats.start)
 	case pauseNATS:
 		return between(ctx, f.For, s.nats.pause, s.nats.resume)
-	case publishAgain, reuseID, revokeTokens, hideInstance:
+	case publishAgain, reuseID, cancelOne, revokeTokens, hideInstance:
 		return in.trick(ctx, f)
 	}
 	return in.line(ctx, f)
@@ -137,6 +137,8 @@ func (in *injector) trick(ctx context.Context, f fault) error {
 	case revokeTokens:
 		s.cloud.fake.RevokeTokens(ddsfake.RevokeGateway)
 		return nil
+	case cancelOne:
+		return in.cancel(ctx)
 	case hideInstance:
 		return s.cloud.fake.Script(ddsfake.OpCreate, ddsfake.Answer{Kind: ddsfake.ServerErrorAfter, ListLag: in.window + 4*time.Second})
 	}
@@ -162,6 +164,21 @@ func (in *injector) trick(ctx context.Context, f fault) error {
 		in.mu.Unlock()
 	}
 	return nil
+}
+
+// cancel wishes a request cancelled that has not ended.
+func (in *injector) cancel(ctx context.Context) error {
+	for {
+		done, err := in.system.db.Exec(ctx, `update requests set cancel_requested_at = now(), cancel_requested_by = 'chaos'
+			where request_id = (select request_id from requests where finished_at is null and cancel_requested_at is null
+				order by random() limit 1 for update skip locked) and finished_at is null`)
+		switch {
+		case err == nil && done.RowsAffected() > 0:
+			return nil
+		case pause(ctx, 50*time.Millisecond) != nil:
+			return errNothing
+		}
+	}
 }
 
 // between breaks something, and mends it after d, even if ctx ends before.

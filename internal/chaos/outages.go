@@ -97,7 +97,7 @@ func Outages(ctx context.Context, cfg OutageConfig) (err error) {
 func (r *outageRun) conclude(ctx context.Context, all []measure) error {
 	resting, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("no rest within two minutes"))
 	defer cancel()
-	rest := r.waitRest(resting, 0)
+	rest := r.waitRest(resting)
 	e, err := r.gather(ctx)
 	if err != nil {
 		return errors.Join(rest, err)

@@ -29,6 +29,7 @@ const (
 	silenceNATS     kind = "silence NATS"
 	publishAgain    kind = "publish again"
 	reuseID         kind = "publish another body under the id"
+	cancelOne       kind = "wish a request cancelled"
 	revokeTokens    kind = "revoke the tokens"
 	hideInstance    kind = "hide an instance for longer than the window"
 )
@@ -53,6 +54,7 @@ const (
 	postgresLine
 	natsLine
 	theStream
+	theRequests
 	theTokens
 	theList
 )
@@ -80,6 +82,7 @@ func shares(lease time.Duration) []kindShare {
 		{silenceNATS, 2, 300 * ms, 1500 * ms, natsLine},
 		{publishAgain, 20, 0, 0, theStream},
 		{reuseID, 8, 0, 0, theStream},
+		{cancelOne, 6, 0, 0, theRequests},
 	}
 }
 

@@ -127,6 +127,9 @@ func (e *evidence) instances(j *judgement, h *history, ever []ddsfake.Instance, 
 	for _, i := range ever {
 		_, orphan := e.Orphans[i.ID]
 		known := slices.ContainsFunc(h.Instances, func(o handedOut) bool { return o.InstanceID == i.ID })
+		if !orphan && h.State == "cancelled" && i.DeletedAt == nil {
+			j.find(h.ID, "is cancelled, and its instance %s lives", i.ID)
+		}
 		if !orphan && !known {
 			j.Duplicates++
 			j.find(h.ID, "the cloud made instance %s for it, which is neither its own nor an orphan", i.ID)

@@ -44,9 +44,13 @@ func TestJudge(t *testing.T) {
 			twin.ID = "b"
 			e.Requests["b"] = &twin
 		}, "holds too"},
-		"somebody else's":       {func(e *evidence, _ *history) { e.Cloud[0].Tags = nil }, "and not its own"},
-		"never made":            {func(e *evidence, _ *history) { e.Cloud = nil }, "the cloud never made"},
-		"deleted":               {func(e *evidence, _ *history) { e.Cloud[0].DeletedAt = &time.Time{} }, "which was deleted"},
+		"somebody else's": {func(e *evidence, _ *history) { e.Cloud[0].Tags = nil }, "and not its own"},
+		"never made":      {func(e *evidence, _ *history) { e.Cloud = nil }, "the cloud never made"},
+		"deleted":         {func(e *evidence, _ *history) { e.Cloud[0].DeletedAt = &time.Time{} }, "which was deleted"},
+		"cancelled, and it lives": {func(_ *evidence, h *history) {
+			h.State, h.Instances[0].Gone = "cancelled", true
+			h.Events[4].State = "cancelled"
+		}, "and its instance i lives"},
 		"nothing held":          {func(_ *evidence, h *history) { h.Instances[0].Gone = true }, "holds no instance"},
 		"an unexplained call":   {func(_ *evidence, h *history) { h.Attempts = h.Attempts[1:] }, "no attempt explains"},
 		"a call that never was": {func(_ *evidence, h *history) { h.Attempts[0].Class = "not_sent" }, "no attempt explains"},

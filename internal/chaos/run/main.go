@@ -67,7 +67,7 @@ func everything(ctx context.Context) error {
 		{"CHAOS_FAULTS", 500, func(n uint64) { cfg.Faults = int(n) }},
 		{"CHAOS_SECONDS", 240, func(n uint64) { cfg.Span = time.Duration(n) * time.Second }},
 		{"CHAOS_REVOKE", 2, func(n uint64) { cfg.Revoke = int(n) }},
-		{"CHAOS_HIDE", 0, func(n uint64) { cfg.Hide = int(n) }},
+		{"CHAOS_HIDE", 2, func(n uint64) { cfg.Hide = int(n) }},
 	} {
 		n := v.standard
 		if text := os.Getenv(v.name); text != "" {
