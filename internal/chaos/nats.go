@@ -47,7 +47,7 @@ func serveNATS(text string) error {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM, os.Interrupt)
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: cfg.Port, JetStream: true, StoreDir: cfg.Dir,
-		JetStreamKey: cfg.Key, SyncAlways: true, NoSigs: true})
+		JetStreamKey: cfg.Key, JetStreamMaxStore: 4 << 30, SyncAlways: true, NoSigs: true})
 	if err != nil {
 		return err
 	}
@@ -68,8 +68,13 @@ const natsStart = 20 * time.Second
 type natsServer struct {
 	cfg natsConfig
 	log string
+	// small: it has a disk of its own, which can be filled.
+	small bool
 	*process
 }
+
+// natsDisk is the size of the disk that NATS has to itself where it can have one.
+const natsDisk = 64 << 20
 
 func startNATS(dir, key string) (*natsServer, error) {
 	port, err := freePort()
@@ -77,7 +82,41 @@ func startNATS(dir, key string) (*natsServer, error) {
 		return nil, err
 	}
 	n := &natsServer{cfg: natsConfig{Port: port, Dir: filepath.Join(dir, "jetstream"), Key: key}, log: filepath.Join(dir, "nats.log")}
-	return n, n.start()
+	return n, errors.Join(os.MkdirAll(n.cfg.Dir, 0o700), n.start())
+}
+
+// startNATSOnDisk gives the server a small disk of its own first.
+func startNATSOnDisk(dir, key string) (n *natsServer, release func() error, err error) {
+	store := filepath.Join(dir, "jetstream")
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		return nil, nil, err
+	}
+	if release, err = smallDisk(store, natsDisk); err != nil {
+		return nil, nil, err
+	}
+	if n, err = startNATS(dir, key); err != nil {
+		return nil, nil, errors.Join(err, n.kill(), release())
+	}
+	n.small = true
+	return n, release, nil
+}
+
+// fillDisk leaves no room on the server's disk; the function returned makes room.
+func (n *natsServer) fillDisk() (makeRoom func() error, err error) {
+	if !n.small {
+		return nil, errors.New("NATS has no disk of its own")
+	}
+	ballast := filepath.Join(n.cfg.Dir, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	chunk := make([]byte, 4<<10)
+	for err == nil {
+		_, err = f.Write(chunk)
+	}
+	return func() error { return os.Remove(ballast) }, nil
 }
 
 func (n *natsServer) address() string { return fmt.Sprintf("127.0.0.1:%d", n.cfg.Port) }

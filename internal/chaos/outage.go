@@ -17,56 +17,59 @@ type outage struct {
 	name string
 	// part is what /readyz must name, one of them if there are several; empty
 	// where work goes on in spite of it.
-	part  string
-	begin func(ctx context.Context, r *outageRun) (end func() error, err error)
+	part string
+	// onDisk: it needs a NATS with a small disk of its own.
+	onDisk bool
+	begin  func(ctx context.Context, r *outageRun) (end func() error, err error)
 }
 
 // outages lists what may fail around the workers.
 func outages() []outage {
 	return []outage{
-		{"NATS is killed", "nats|inbox", func(_ context.Context, r *outageRun) (func() error, error) {
+		{name: "NATS is killed", part: "nats|inbox", begin: func(_ context.Context, r *outageRun) (func() error, error) {
 			return r.nats.start, r.nats.kill()
 		}},
-		{"NATS stands still", "nats|inbox|relay", func(_ context.Context, r *outageRun) (func() error, error) {
+		{name: "NATS stands still", part: "nats|inbox|relay", begin: func(_ context.Context, r *outageRun) (func() error, error) {
 			return r.nats.resume, r.nats.pause()
 		}},
-		{"NATS cannot be reached", "nats|inbox", cutOff(func(r *outageRun) *proxy { return r.toNATS })},
-		{"NATS is silent", "nats|inbox|relay", silenced(func(r *outageRun) *proxy { return r.toNATS })},
-		{"the stream of requests is deleted", "inbox|streams", deleteRequests},
-		{"the consumer is deleted", "inbox|streams", func(ctx context.Context, r *outageRun) (func() error, error) {
+		{name: "NATS cannot be reached", part: "nats|inbox", begin: cutOff(func(r *outageRun) *proxy { return r.toNATS })},
+		{name: "NATS is silent", part: "nats|inbox|relay", begin: silenced(func(r *outageRun) *proxy { return r.toNATS })},
+		{name: "the stream of requests is deleted", part: "inbox|streams", begin: deleteRequests},
+		{name: "the consumer is deleted", part: "inbox|streams", begin: func(ctx context.Context, r *outageRun) (func() error, error) {
 			return r.migrate(ctx), r.js.DeleteConsumer(ctx, "DDS_REQUESTS", "worker")
 		}},
-		{"the stream of events is deleted", "relay|streams", func(ctx context.Context, r *outageRun) (func() error, error) {
+		{name: "the stream of events is deleted", part: "relay|streams", begin: func(ctx context.Context, r *outageRun) (func() error, error) {
 			r.eventsLost = true
 			return r.migrate(ctx), r.js.DeleteStream(ctx, "DDS_EVENTS")
 		}},
-		{"the stream of requests is full", "", fillRequests},
-		{"Postgres is killed", "database", func(ctx context.Context, r *outageRun) (func() error, error) {
+		{name: "the stream of requests is full", part: "", begin: fillRequests},
+		{name: "the disk of NATS is full", onDisk: true, begin: fillNATSDisk},
+		{name: "Postgres is killed", part: "database", begin: func(ctx context.Context, r *outageRun) (func() error, error) {
 			return func() error { return r.postgres.Restart(context.WithoutCancel(ctx), 0) }, r.postgres.Kill()
 		}},
-		{"Postgres fails over", "database", failOver},
-		{"Postgres stands still", "database", func(_ context.Context, r *outageRun) (func() error, error) {
+		{name: "Postgres fails over", part: "database", begin: failOver},
+		{name: "Postgres stands still", part: "database", begin: func(_ context.Context, r *outageRun) (func() error, error) {
 			return r.postgres.Pause()
 		}},
-		{"Postgres cannot be reached", "database", cutOff(func(r *outageRun) *proxy { return r.toPostgres })},
-		{"Postgres is silent", "database", silenced(func(r *outageRun) *proxy { return r.toPostgres })},
-		{"Postgres is slow", "", func(_ context.Context, r *outageRun) (func() error, error) {
+		{name: "Postgres cannot be reached", part: "database", begin: cutOff(func(r *outageRun) *proxy { return r.toPostgres })},
+		{name: "Postgres is silent", part: "database", begin: silenced(func(r *outageRun) *proxy { return r.toPostgres })},
+		{name: "Postgres is slow", part: "", begin: func(_ context.Context, r *outageRun) (func() error, error) {
 			cure, err := r.toPostgres.slow(150 * time.Millisecond)
 			return func() error { cure(); return nil }, err
 		}},
-		{"Postgres is read-only", "database", readOnly},
-		{"Postgres is out of connections", "database", outOfConnections},
-		{"Postgres reports deadlocks", "database", raising("40P01")},
-		{"Postgres reports serialization failures", "database", raising("40001")},
-		{"the cloud hangs", "calls to the cloud", func(_ context.Context, r *outageRun) (func() error, error) {
+		{name: "Postgres is read-only", part: "database", begin: readOnly},
+		{name: "Postgres is out of connections", part: "database", begin: outOfConnections},
+		{name: "Postgres reports deadlocks", part: "database", begin: raising("40P01")},
+		{name: "Postgres reports serialization failures", part: "database", begin: raising("40001")},
+		{name: "the cloud hangs", part: "calls to the cloud", begin: func(_ context.Context, r *outageRun) (func() error, error) {
 			goOn := r.cloud.hang()
 			return func() error { goOn(); return nil }, nil
 		}},
-		{"the cloud cannot be reached", "calls to the cloud", cutOff(func(r *outageRun) *proxy { return r.toCloud })},
-		{"the cloud is silent", "calls to the cloud", silenced(func(r *outageRun) *proxy { return r.toCloud })},
-		{"the cloud resets connections", "calls to the cloud", misbehaving(ddsfake.DropBefore, ddsfake.DropAfter)},
-		{"the cloud answers garbage", "calls to the cloud", garbage},
-		{"the cloud is slow by bytes", "calls to the cloud", func(_ context.Context, r *outageRun) (func() error, error) {
+		{name: "the cloud cannot be reached", part: "calls to the cloud", begin: cutOff(func(r *outageRun) *proxy { return r.toCloud })},
+		{name: "the cloud is silent", part: "calls to the cloud", begin: silenced(func(r *outageRun) *proxy { return r.toCloud })},
+		{name: "the cloud resets connections", part: "calls to the cloud", begin: misbehaving(ddsfake.DropBefore, ddsfake.DropAfter)},
+		{name: "the cloud answers garbage", part: "calls to the cloud", begin: garbage},
+		{name: "the cloud is slow by bytes", part: "calls to the cloud", begin: func(_ context.Context, r *outageRun) (func() error, error) {
 			cure, err := r.toCloud.trickle(20)
 			return func() error { cure(); return nil }, err
 		}},
@@ -95,11 +98,8 @@ func (r *outageRun) migrate(ctx context.Context) func() error {
 // deleteRequests deletes the stream once it is empty: what it had acknowledged and
 // nobody had taken in would be lost with it.
 func deleteRequests(ctx context.Context, r *outageRun) (func() error, error) {
-	r.load.hold()
-	for !r.emptied(ctx) {
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return nil, err
-		}
+	if err := r.drain(ctx); err != nil {
+		return nil, err
 	}
 	r.load.release()
 	return r.migrate(ctx), r.js.DeleteStream(ctx, "DDS_REQUESTS")
@@ -120,6 +120,35 @@ func fillRequests(ctx context.Context, r *outageRun) (func() error, error) {
 	}
 	was, err := limit(1)
 	return func() error { _, err := limit(was); return err }, err
+}
+
+// fillNATSDisk leaves NATS no room. Somebody makes room, restarts it and makes the
+// streams anew that it could not read again: nats-server 2.15 may break the state of
+// a stream when its disk is full, so what that had acknowledged is taken in before.
+func fillNATSDisk(ctx context.Context, r *outageRun) (func() error, error) {
+	if err := r.drain(ctx); err != nil {
+		return nil, err
+	}
+	makeRoom, err := r.nats.fillDisk()
+	if err != nil {
+		return nil, err
+	}
+	r.eventsLost = true
+	r.load.release()
+	return func() error {
+		return errors.Join(makeRoom(), r.nats.kill(), r.nats.start(), r.migrate(ctx)())
+	}, nil
+}
+
+// drain holds the load until everything that was acknowledged is taken in.
+func (r *outageRun) drain(ctx context.Context) error {
+	r.load.hold()
+	for !r.emptied(ctx) {
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // failOver ends the server, and has it come back elsewhere.

@@ -27,6 +27,7 @@ type systemConfig struct {
 	Cloud    ddsfake.Config
 	Settings []string // of the workers, NAME=value
 	Database []string // settings of Postgres
+	NATSDisk bool     // give NATS a small disk of its own, if we may
 }
 
 // system is a whole installation. Its close ends everything.
@@ -108,10 +109,9 @@ func (s *system) startParts(ctx context.Context, cfg systemConfig) (err error) {
 		return err
 	}
 	s.onClose(s.postgres.Stop)
-	if s.nats, err = startNATS(s.dir, rand.Text()); err != nil {
+	if err := s.startNATS(cfg.NATSDisk); err != nil {
 		return err
 	}
-	s.onClose(func() error { return s.nats.kill() })
 	for _, p := range []struct {
 		to       **proxy
 		name     string
@@ -123,6 +123,22 @@ func (s *system) startParts(ctx context.Context, cfg systemConfig) (err error) {
 		s.onClose(func() error { (*p.to).cut(); return nil })
 	}
 	return nil
+}
+
+func (s *system) startNATS(onDisk bool) (err error) {
+	key := rand.Text()
+	if onDisk && os.Geteuid() == 0 {
+		var release func() error
+		if s.nats, release, err = startNATSOnDisk(s.dir, key); err == nil {
+			s.onClose(release)
+		}
+	} else {
+		s.nats, err = startNATS(s.dir, key)
+	}
+	if err == nil {
+		s.onClose(func() error { return s.nats.kill() })
+	}
+	return err
 }
 
 // connect makes the role and the database of the workers, and our own
