@@ -45,9 +45,25 @@ func (h HTTP) withDefaults() HTTP {
 	h.HeaderTimeout = cmp.Or(h.HeaderTimeout, h.CallTimeout)
 	h.Concurrency = cmp.Or(h.Concurrency, 64)
 	if h.Dial == nil {
-		h.Dial = (&net.Dialer{Timeout: h.DialTimeout}).DialContext
+		h.Dial = h.dial
 	}
 	return h
+}
+
+// dial makes connections that drop what they have not sent when they are closed.
+// The kernel would send the rest of a call that was given up for minutes, as soon as
+// the way is free again: when somebody has long looked for what it made.
+func (h HTTP) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: h.DialTimeout}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if err := tcp.SetLinger(0); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
+	return conn, nil
 }
 
 // sender makes calls over kept connections.

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -323,5 +324,22 @@ func TestNoPathIsMadeOfOddIDs(t *testing.T) {
 		fails(t, err, provision.ClassInvalid)
 		_, _, err = c.DeleteInstance(t.Context(), project, id)
 		fails(t, err, provision.ClassInvalid)
+	}
+}
+
+// What is left of a call that was given up must not arrive later: its connection
+// ends with a reset, which drops it, and not with the end of what was written.
+func TestACallThatIsGivenUpIsDropped(t *testing.T) {
+	end := make(chan error, 1)
+	url := listen(t, func(conn net.Conn) {
+		defer conn.Close()
+		readRequest(conn)
+		_, err := conn.Read(make([]byte, 1))
+		end <- err
+	})
+	c, _ := client(t, url, HTTP{CallTimeout: 200 * time.Millisecond})
+	fails(t, calls(c)[opCreate](t.Context()), provision.ClassLost)
+	if err := <-end; !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the connection ended with %v, want a reset", err)
 	}
 }
