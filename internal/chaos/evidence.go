@@ -22,7 +22,7 @@ type evidence struct {
 	Orphans  map[string]string // instance to mark
 	Cloud    []ddsfake.Instance
 	Calls    []createCall
-	Lease    time.Duration // the longest that a call may come after its intent
+	Lease    time.Duration // a call that comes later after its intent is late
 	// EventsLost: the stream of events was deleted, so it cannot be compared.
 	EventsLost bool
 }

@@ -35,6 +35,7 @@ func (r *report) print(out io.Writer) {
 	}
 	row("attempts", r.Attempts)
 	row("create calls that the cloud saw", len(r.evidence.Calls))
+	row("  that arrived after their lease", r.Late)
 	row("adopted", r.Adopted)
 	row("faults on purpose", sum(r.Faults))
 	for _, k := range slices.Sorted(maps.Keys(r.Faults)) {

@@ -25,6 +25,7 @@ type judgement struct {
 	Duplicates int // instances beyond the first of a request, orphans aside
 	Lost       int
 	Orphans    int
+	Late       int // calls that arrived after their lease had ended
 }
 
 // judge compares what the workers say with what the publisher and the cloud know.
@@ -137,7 +138,9 @@ func (e *evidence) instances(j *judgement, h *history, ever []ddsfake.Instance, 
 	}
 }
 
-// explained: every call that the cloud saw is an attempt's.
+// explained: every call that the cloud saw is an attempt's, intended before. One that
+// was held up on its way for longer than its lease is counted: it may lead to a
+// surplus instance, which must be an orphan then.
 func (e *evidence) explained(j *judgement, h *history, calls []createCall) {
 	named := map[string]bool{}
 	var open []attempt
@@ -154,11 +157,14 @@ func (e *evidence) explained(j *judgement, h *history, calls []createCall) {
 			continue
 		}
 		at := slices.IndexFunc(open, func(a attempt) bool {
-			return !c.At.Before(a.IntendedAt.Add(-time.Second)) && c.At.Before(a.IntendedAt.Add(e.Lease+time.Second))
+			return !c.At.Before(a.IntendedAt.Add(-time.Second))
 		})
 		if at < 0 {
 			j.find(h.ID, "no attempt explains the create call %s at %s", c.RequestID, c.At.UTC().Format(time.StampMilli))
 			continue
+		}
+		if c.At.After(open[at].IntendedAt.Add(e.Lease)) {
+			j.Late++
 		}
 		open = slices.Delete(open, at, at+1)
 	}

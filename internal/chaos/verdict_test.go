@@ -54,7 +54,8 @@ func TestJudge(t *testing.T) {
 		"nothing held":          {func(_ *evidence, h *history) { h.Instances[0].Gone = true }, "holds no instance"},
 		"an unexplained call":   {func(_ *evidence, h *history) { h.Attempts = h.Attempts[1:] }, "no attempt explains"},
 		"a call that never was": {func(_ *evidence, h *history) { h.Attempts[0].Class = "not_sent" }, "no attempt explains"},
-		"a call too late":       {func(e *evidence, _ *history) { e.Calls[0].At = e.Calls[0].At.Add(20 * time.Second) }, "no attempt explains"},
+		"a call too early":      {func(e *evidence, _ *history) { e.Calls[0].At = e.Calls[0].At.Add(-time.Minute) }, "no attempt explains"},
+		"a call held up":        {func(e *evidence, _ *history) { e.Calls[0].At = e.Calls[0].At.Add(20 * time.Second) }, ""},
 		"an unknown mark":       {func(e *evidence, _ *history) { e.Calls = append(e.Calls, createCall{Mark: "x"}) }, "which no request has"},
 		"a step that is none":   {func(_ *evidence, h *history) { h.Events[1].State, h.Events[2].State = "pending", "pending" }, "no step of the state machine"},
 		"another last event":    {func(_ *evidence, h *history) { h.Events, h.Published = h.Events[:4], h.Published[:4] }, "its last event says"},
@@ -71,6 +72,14 @@ func TestJudge(t *testing.T) {
 		case c.want != "" && (len(j.Findings) == 0 || !strings.Contains(join(j.Findings), c.want)):
 			t.Errorf("%s: %v, want %q", name, j.Findings, c.want)
 		}
+	}
+}
+
+func TestALateCallIsCounted(t *testing.T) {
+	e := good()
+	e.Calls[0].At = e.Calls[0].At.Add(20 * time.Second)
+	if late, now := e.judge().Late, good().judge().Late; late != 1 || now != 0 {
+		t.Errorf("%d late calls and %d, want 1 and 0", late, now)
 	}
 }
 
