@@ -201,7 +201,8 @@ func orphans(list []provision.Instance) *string {
 }
 
 // MarksSeen implements provision.LookStore and provision.PollStore. Requests that
-// only looked first because tags were not proved yet may call at once.
+// only looked first because tags were not proved yet may call at once; not those
+// that a restored database looks for.
 func (s *Store) MarksSeen(ctx context.Context, projectID string) error {
 	_, err := s.pool.Exec(ctx, `
 		with seen as (
@@ -211,7 +212,7 @@ func (s *Store) MarksSeen(ctx context.Context, projectID string) error {
 		)
 		update requests r set look_first = false, waiting_for = case when looks = 0 then waiting_for end, next_attempt_at = least(next_attempt_at, now())
 		from seen where r.project_id = seen.project_id and r.state = 'pending' and r.look_first and r.attempts = 0
-			and r.cancel_requested_at is null and not r.renew_mark`, projectID)
+			and r.cancel_requested_at is null and not r.renew_mark and not r.may_have_run`, projectID)
 	return translate(err)
 }
 

@@ -78,6 +78,22 @@ func TestRecover(t *testing.T) {
 	}
 }
 
+// That tags are proved says nothing of what a restored database does not know.
+func TestARestoredRequestLooksThoughTagsAreProved(t *testing.T) {
+	d := open(t)
+	_, err := d.Accept(t.Context(), []provision.NewRequest{newRequest("a", 1)})
+	d.must(err)
+	_, err = d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 0, nil)
+	d.must(err)
+	d.must(d.MarksSeen(t.Context(), project))
+	if c := d.claim(time.Minute); len(c) != 0 {
+		t.Fatalf("it is called without a look: %+v", c)
+	}
+	if l := d.looks(time.Minute); len(l) != 1 || !l[0].MayHaveRun {
+		t.Errorf("looked for: %+v", l)
+	}
+}
+
 // A copy has nothing under way, and no mark of its original.
 func TestAdoptAsNew(t *testing.T) {
 	d := open(t)
