@@ -109,7 +109,7 @@ func (p Policy) notFound(c LookClaim, look Look, r *LookResult) {
 	case c.MayHaveRun && len(blocking) > 0 && !tooOld:
 		r.Next = Next{State: Creating, Delay: p.LookMax,
 			WaitingFor: "an explanation for " + strings.Join(blocking, ", ") + ": same name, not recorded, and nothing tells whose; delete or rename it if it is not wanted"}
-	case c.Prepaid && !c.Retried && c.LastOutcome != OutcomeNotExecuted:
+	case c.Prepaid && !c.Retried && c.MayHaveRun: // whatever its last call came to: a restored database knows of no later one
 		r.Failure, r.Next = prepaidUnknown(last), Next{State: Failed}
 	case tooOld:
 		last.Class = ClassLost
@@ -147,7 +147,7 @@ func (p Policy) notFoundCancelling(c LookClaim, blocking []string, r *LookResult
 		last.Message = fmt.Sprintf("cancelled, but %s has the same name, nothing tells whose it is, and its last call may have made it: delete it if it is not wanted – last answer: %s",
 			strings.Join(blocking, ", "), c.LastMessage)
 		r.Failure, r.Next = &last, Next{State: Failed}
-	case c.Prepaid && c.LastOutcome != OutcomeNotExecuted:
+	case c.Prepaid:
 		r.Failure, r.Next = prepaidUnknown(last), Next{State: Failed}
 	default:
 		r.Next = Next{State: Cancelled}

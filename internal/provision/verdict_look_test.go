@@ -34,6 +34,8 @@ func TestWhatALookMeans(t *testing.T) {
 	secondConflict := conflict
 	secondConflict.Attempts, secondConflict.MayHaveRun = 2, true
 	prepaid.Prepaid, prepaid.Settled = true, true
+	restored := prepaid // its last call known to the backup was refused
+	restored.LastOutcome = OutcomeNotExecuted
 	first.Attempts, first.MarksSeen, first.LastOutcome, first.MayHaveRun = 0, false, "", false
 	refused.MarksSeen, refused.Namesakes, refused.LastOutcome, refused.MayHaveRun = false, []string{}, OutcomeNotExecuted, false
 	tagless.TagsSent = false
@@ -83,6 +85,7 @@ func TestWhatALookMeans(t *testing.T) {
 		{"refused for the name that an earlier call of ours took", secondConflict, []Instance{listed("a", mark, "1")}, nil, Building, "a", nil, false},
 		{"refused for the name after an earlier call", secondConflict, nil, nil, Creating, "", nil, true},
 		{"a prepaid order is never repeated", prepaid, nil, nil, Failed, "", nil, false},
+		{"a prepaid order of a restored database is never repeated", restored, nil, nil, Failed, "", nil, false},
 		{"before the first call", first, []Instance{listed("x", "", "1")}, nil, Pending, "", nil, false},
 		{"too old", old, nil, nil, Failed, "", nil, false},
 		{"too old, with a namesake", old, []Instance{listed("x", "", "1")}, nil, Failed, "", nil, false},
