@@ -56,7 +56,8 @@ func (s *Store) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]pro
 // request changes only under the fencing number of the claim. So a batch that is
 // written again, because the answer to its commit was lost, changes nothing. The
 // requests are held first, in the order in which claims hold them: requests, then
-// attempts. Where tags are not proved a
+// attempts. What a late answer names lives, whatever
+// a look has found or is about to: it is looked for at once, before anybody calls. Where tags are not proved a
 // request looks again before its next call, for who has its name by then. What was
 // wished cancelled since the claim ends here if no call can have run; else a look
 // or the poller goes on. A new instance of a project
@@ -68,7 +69,7 @@ with input as (
 	as i(request_id, fence, number, outcome, took, next_state, delay, look_first, waiting_for,
 		error_code, error_message, error_class, http_status, cloud_request_id, instance_id, job_id, order_id, instance_status)
 ), held as (
-	select request_id, cancel_requested_at is not null as wished, settled_attempts from requests
+	select request_id, state, fence, cancel_requested_at is not null as wished, settled_attempts from requests
 	where request_id in (select request_id from input)
 	order by request_id
 	for no key update
@@ -101,6 +102,12 @@ with input as (
 	from decided i join reported using (request_id)
 	where r.request_id = i.request_id and r.fence = i.fence and r.state = 'creating'
 	returning i.*, r.project_id, r.name
+), late as (
+	update requests r set fence = r.fence + 1, claimed_by = null, look_first = r.state = 'pending', next_attempt_at = now(),
+		waiting_for = 'a look at instance ' || i.instance_id || ', which a late answer named'
+	from input i join held h using (request_id) join reported using (request_id)
+	where r.request_id = i.request_id and i.outcome = 'created' and h.fence <> i.fence
+		and i.number > h.settled_attempts and h.state in ('pending', 'creating')
 ), built as (
 	insert into instances (instance_id, request_id, project_id, name, order_id, adopted, status, next_look_at)
 	select c.instance_id, c.request_id, c.project_id, c.name, c.order_id, false, coalesce(c.instance_status, 'creating'),

@@ -174,7 +174,7 @@ func TestTheFenceHoldsBackWhoeverWasPaused(t *testing.T) {
 	if got := one[string](d, `select outcome || ' ' || instance_id from attempts`); got != "created i-a" {
 		t.Errorf("the attempt says %s: what the paused worker saw is hidden", got)
 	}
-	d.must(d.RecordLooks(t.Context(), []provision.LookResult{{RequestID: "a", Fence: 2, Kind: "adopted",
+	d.must(d.RecordLooks(t.Context(), []provision.LookResult{{RequestID: "a", Fence: d.looks(time.Minute)[0].Fence, Kind: "adopted",
 		Adopt: &provision.Instance{ID: "i-a", Status: "creating"}, Orphans: []provision.Instance{{ID: "i-2", Name: "n", Status: "normal"}},
 		Next: provision.Next{State: provision.Building}}}))
 	d.wantState("a", provision.Building)

@@ -63,6 +63,34 @@ func TestWhatALateAnswerNamedIsLookedFor(t *testing.T) {
 	d.wantState("a", provision.Building)
 }
 
+// Nor is anything called for before, though a look found nothing, or is about to
+// tell so: the list hid it for longer than it may.
+func TestALateAnswerHoldsTheNextCall(t *testing.T) {
+	for name, looksBefore := range map[string]bool{"after the look": true, "while it is looked for": false} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t)
+			d.accept("a")
+			late := d.claim(0)[0]
+			nothing := looked(d.looks(0)[0], provision.Next{State: provision.Pending})
+			if looksBefore {
+				d.must(d.RecordLooks(t.Context(), []provision.LookResult{nothing}))
+			}
+			for range 2 {
+				d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(late)}))
+			}
+			if !looksBefore {
+				d.must(d.RecordLooks(t.Context(), []provision.LookResult{nothing}))
+			}
+			if c := d.claim(time.Minute); len(c) != 0 {
+				t.Fatalf("it is called again although its instance is known: %+v", c)
+			}
+			if l := d.looks(time.Minute); len(l) != 1 || len(l[0].Named) != 1 {
+				t.Errorf("looked for: %+v", l)
+			}
+		})
+	}
+}
+
 // A request that was told to come later looks first, and finds that its call
 // worked all the same: its events leave no state out.
 func TestEventsOfALookFromPending(t *testing.T) {

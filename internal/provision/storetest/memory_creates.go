@@ -83,6 +83,7 @@ func (m *Memory) recordCreate(c provision.CreateResult) {
 	}
 	a.neverCalled = a.failure.Class == provision.ClassNotSent
 	if r.fence != c.Fence || r.state != provision.Creating {
+		m.late(r, a)
 		return
 	}
 	wished := !r.cancelWished.IsZero()
@@ -124,6 +125,17 @@ func (m *Memory) recordCreate(c provision.CreateResult) {
 	m.tell(r.ID, kind, state, func(e *provision.Event) {
 		e.InstanceID, e.JobID, e.Error = c.Created.InstanceID, c.Created.JobID, eventError(a.failure)
 	})
+}
+
+// late has what an answer named looked for, though its worker had lost the request
+// by then.
+func (m *Memory) late(r *request, a *attempt) {
+	if a.outcome != provision.OutcomeCreated || a.number <= r.settledAttempts || r.state != provision.Pending && r.state != provision.Creating {
+		return
+	}
+	r.fence++
+	r.claimedBy, r.due, r.lookFirst = "", m.now(), r.state == provision.Pending
+	r.waitingFor = "a look at instance " + a.instanceID + ", which a late answer named"
 }
 
 // enter makes it the request's state and erases what that state may not keep.
