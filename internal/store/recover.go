@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,12 +15,13 @@ import (
 const recoveryTimeout = 30 * time.Minute
 
 // asOperator calls do with the right to change the one row of the installation, in one
-// transaction.
+// transaction. Workers that are at work wait for its end, so none claims what it has
+// not come to yet, and none is waited for in a circle.
 func (s *Store) asOperator(ctx context.Context, do func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, recoveryTimeout, silence(recoveryTimeout))
 	defer cancel()
 	err := pgx.BeginFunc(ctx, s.pool.pool, func(tx pgx.Tx) error {
-		for _, sql := range []string{`set local statement_timeout = 0`, `select 1 from installation for update`} {
+		for _, sql := range []string{`set local statement_timeout = 0`, `select 1 from installation for update`, `lock table requests in exclusive mode`} {
 			if _, err := tx.Exec(ctx, sql); err != nil {
 				return err
 			}
@@ -29,6 +31,13 @@ func (s *Store) asOperator(ctx context.Context, do func(context.Context, pgx.Tx)
 	return translate(explain(ctx, err))
 }
 
+// A request has another instance only once the one before is gone.
+const recoverReplacedSQL = `
+update instances i set gone_at = now(), next_look_at = null, status = 'deleted', updated_at = now()
+from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) t(request_id, instance_id, job_id, event_id, state), requests r
+where i.request_id = t.request_id and i.gone_at is null and r.request_id = t.request_id and r.state in ('creating', 'building', 'failed')
+	and t.instance_id is not null and not exists (select 1 from instances known where known.instance_id = t.instance_id)`
+
 // The newest instance that the stream tells of a request is its instance: it goes
 // on as if the answer had just been recorded. A row of pending passes through
 // creating, as every other does.
@@ -37,7 +46,7 @@ with told as (
 	select t.*, r.project_id, r.name, r.state as was
 	from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) t(request_id, instance_id, job_id, event_id, state)
 	join requests r using (request_id)
-	where t.instance_id is not null and t.state <> 'cancelled' and r.state = 'creating'
+	where t.instance_id is not null and t.state <> 'cancelled' and r.state in ('creating', 'building')
 ), built as (
 	insert into instances (instance_id, request_id, project_id, name, adopted, status, next_look_at)
 	select instance_id, request_id, project_id, name, true, 'unknown', now() from told
@@ -49,7 +58,7 @@ with told as (
 	on conflict do nothing
 ), changed as (
 	update requests r set state = 'building', fence = fence + 1, claimed_by = null, waiting_for = null, sealed_password = null,
-		may_have_run = false, look_first = false
+		may_have_run = false, look_first = false, renew_mark = false, settled_at = clock_timestamp() + make_interval(secs => $6)
 	from built where r.request_id = built.request_id
 	returning r.request_id
 )
@@ -73,12 +82,29 @@ with told as (
 insert into events (request_id, kind, state, detail)
 select request_id, 'cancelled', 'cancelled', 'recovered: told by event ' || event_id from changed`
 
+// What failed as far as the database knows may have been retried since and handed
+// out: its instance is recorded for it, so that it is nobody's orphan and a retry
+// finds it.
+const recoverFailedSQL = `
+with kept as (
+	insert into instances (instance_id, request_id, project_id, name, adopted, status)
+	select t.instance_id, r.request_id, r.project_id, r.name, true, 'unknown'
+	from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) t(request_id, instance_id, job_id, event_id, state)
+	join requests r using (request_id)
+	where t.instance_id is not null and t.state <> 'cancelled' and r.state = 'failed'
+	on conflict do nothing
+	returning instance_id, request_id
+)
+insert into events (request_id, kind, state, instance_id, detail)
+select k.request_id, 'recovered', 'failed', k.instance_id, 'told by event ' || t.event_id || ' to be ' || t.state || ' since: retry it to have its instance followed again'
+from kept k join unnest($1::text[], $4::bigint[], $5::text[]) t(request_id, event_id, state) using (request_id)`
+
 // Whatever else has not ended is looked for, as a call may have run of which the
 // database knows nothing.
 const recoverOpenSQL = `
 with changed as (
 	update requests set look_first = look_first or state = 'pending', may_have_run = true, fence = fence + 1, claimed_by = null, looks = 0, renew_mark = renew_mark and not prepaid,
-		next_attempt_at = now(), settled_at = now() + make_interval(secs => $1),
+		next_attempt_at = now(), settled_at = clock_timestamp() + make_interval(secs => $1), -- a claim may have come after now()
 		waiting_for = 'a look for what was made after the backup that the database was restored from'
 	where state in ('pending', 'creating')
 	returning request_id, state, waiting_for
@@ -136,7 +162,14 @@ func (s *Store) Recover(ctx context.Context, judged provision.Identity, settle t
 			sql   string
 			args  []any
 			count *int
-		}{{recoverCancelledSQL, rows, &r.Cancelled}, {recoverToldSQL, rows, &r.Adopted}, {recoverOpenSQL, []any{settle.Seconds()}, &r.LookFirst}, {recoverBuildingSQL, nil, &r.Building}} {
+		}{
+			{recoverCancelledSQL, rows, &r.Cancelled},
+			{recoverReplacedSQL, rows, new(int)},
+			{recoverToldSQL, append(slices.Clip(rows), settle.Seconds()), &r.Adopted},
+			{recoverFailedSQL, rows, &r.Kept},
+			{recoverOpenSQL, []any{settle.Seconds()}, &r.LookFirst},
+			{recoverBuildingSQL, nil, &r.Building},
+		} {
 			tag, err := tx.Exec(ctx, step.sql, step.args...)
 			if err != nil {
 				return err

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -91,6 +92,76 @@ func TestARestoredRequestLooksThoughTagsAreProved(t *testing.T) {
 	}
 	if l := d.looks(time.Minute); len(l) != 1 || !l[0].MayHaveRun {
 		t.Errorf("looked for: %+v", l)
+	}
+}
+
+// A call that is begun while a recovery waits for a row counts from when it began.
+func TestARecoveryCountsFromWhenItHoldsTheRows(t *testing.T) {
+	d := open(t)
+	d.accept("a")
+	owner, id := d.asOwner(), d.identity()
+	tx, err := d.sql.Begin(t.Context())
+	d.must(err)
+	_, err = tx.Exec(t.Context(), `update requests set look_first = look_first`)
+	d.must(err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := owner.Recover(context.WithoutCancel(t.Context()), id, time.Hour, 0, nil)
+		done <- err
+	}()
+	d.until("the recovery waits", done, `select count(*) = 1 from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))`)
+	_, err = tx.Exec(t.Context(), `update requests set settled_at = clock_timestamp() + interval '1 hour'`)
+	d.must(err)
+	want := one[time.Time](d, `select settled_at from requests`)
+	d.must(tx.Commit(t.Context()))
+	d.must(<-done)
+	if got := one[time.Time](d, `select settled_at from requests`); got.Before(want) {
+		t.Errorf("a call that can appear until %s counts as settled at %s", want, got)
+	}
+}
+
+// What failed in the backup may have been retried and handed out since: its
+// instance is nobody's orphan, and another retry finds it.
+func TestAnInstanceThatOnlyTheEventsKnowIsNoOrphan(t *testing.T) {
+	d := open(t)
+	itsMark := d.failedRequest("a")
+	r, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 5001, []provision.Told{
+		{RequestID: "a", State: provision.Ready, InstanceID: "i-told", JobID: "j-told", EventID: 5001, At: time.Unix(1800000000, 0)}})
+	d.must(err)
+	facts, err := d.MarkFacts(t.Context(), []provision.Instance{{ID: "i-told", Tags: map[string]string{mark: itsMark}}})
+	d.must(err)
+	if r.Kept != 1 || !facts["i-told"].Recorded {
+		t.Errorf("an instance that was handed out is taken for an orphan: %+v, %+v", r, facts["i-told"])
+	}
+	d.retry("a")
+	if l := d.looks(time.Minute); len(l) != 1 || l[0].Held != "i-told" {
+		t.Errorf("a retry does not find it: %+v", l)
+	}
+}
+
+// A retry since the backup may have brought a request another instance.
+func TestTheNewestInstanceIsTheRequests(t *testing.T) {
+	for name, before := range map[string]func(*db){
+		"it was retried in the backup": func(d *db) { d.failed("a", true); d.retry("a") },
+		"it had failed":                func(d *db) { d.failed("a", true) },
+		"it was being built": func(d *db) {
+			d.accept("a")
+			d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(d.claim(time.Minute)[0])}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t)
+			before(d)
+			_, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 5001, []provision.Told{
+				{RequestID: "a", State: provision.Building, InstanceID: "i-2", JobID: "j-2", EventID: 5001, At: time.Unix(1800000000, 0)}})
+			d.must(err)
+			if got := one[string](d, `select string_agg(instance_id, ' ') from instances where gone_at is null`); got != "i-2" {
+				t.Errorf("its instance is %s", got)
+			}
+			if state := one[string](d, `select state from requests`); state == "pending" || state == "creating" {
+				t.Errorf("it is %s, so it may be called for although its instance is known", state)
+			}
+		})
 	}
 }
 
