@@ -98,13 +98,17 @@ with input as (
 )
 select instance_id from fresh`
 
-// RecordSightings implements provision.AuditStore.
+// RecordSightings implements provision.AuditStore. It holds the requests first, as
+// whatever writes events of theirs does.
 func (s *Store) RecordSightings(ctx context.Context, c provision.AuditClaim, seen []provision.Sighting) ([]string, error) {
 	type row = provision.Sighting
 	if len(seen) == 0 {
 		return nil, nil
 	}
-	rows, err := s.pool.Query(ctx, recordSightingsSQL,
+	var fresh []string
+	b := &pgx.Batch{}
+	b.Queue(holdRequestsSQL, column(seen, func(s row) string { return s.RequestID }))
+	b.Queue(recordSightingsSQL,
 		column(seen, func(s row) string { return s.Instance.ID }),
 		column(seen, func(s row) *string { return text(s.Instance.Name) }),
 		column(seen, func(s row) *string { return text(s.Mark) }),
@@ -113,11 +117,11 @@ func (s *Store) RecordSightings(ctx context.Context, c provision.AuditClaim, see
 		column(seen, func(s row) string { return s.Why }),
 		column(seen, func(s row) *string { return text(string(s.Evidence)) }),
 		column(seen, func(s row) bool { return s.Unknown }),
-		c.ProjectID, c.Region, c.Round)
-	if err != nil {
-		return nil, translate(err)
-	}
-	fresh, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		c.ProjectID, c.Region, c.Round).Query(func(rows pgx.Rows) (err error) {
+		fresh, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	err := s.pool.SendBatch(ctx, b)
 	return fresh, translate(err)
 }
 
@@ -125,7 +129,11 @@ func (s *Store) RecordSightings(ctx context.Context, c provision.AuditClaim, see
 // has the region of its request.
 const orphansHere = `project_id = $1 and coalesce(o.region, (select q.region from requests q where q.request_id = o.request_id), $2) = $2`
 
-// tellOrphans writes an event for each changed orphan of a request.
+// holdOwnersSQL holds the requests of those that may change.
+const holdOwnersSQL = `select 1 from requests where request_id in (select request_id from orphans o where ` + orphansHere + ` and state <> 'gone')
+	order by request_id for no key update`
+
+// tellOrphans writes an event for each changed orphan of a request, which is held.
 const tellOrphans = `
 insert into events (request_id, kind, state, instance_id, detail)
 select r.request_id, 'orphan', r.state, c.instance_id, c.detail from changed c join requests r on r.request_id = c.request_id`
@@ -181,6 +189,7 @@ func (s *Store) FinishAudit(ctx context.Context, c provision.AuditClaim, listed 
 	}
 	b := &pgx.Batch{}
 	quarantine := seconds(rules.Quarantine)
+	b.Queue(holdOwnersSQL, c.ProjectID, c.Region)
 	b.Queue(orphansGoneSQL, c.ProjectID, c.Region, listed, c.BegunAt)
 	b.Queue(orphansExplainedSQL, c.ProjectID, c.Region, c.Round, c.BegunAt)
 	b.Queue(orphansReportedSQL, c.ProjectID, c.Region, quarantine, string(rules.Policy))
@@ -237,14 +246,16 @@ func (s *Store) RecordDeletion(ctx context.Context, d provision.Deletion) error 
 	if d.Failure != nil {
 		code, message = text(d.Failure.Code), text(d.Failure.Message)
 	}
-	_, err := s.pool.Exec(ctx, `
+	b := &pgx.Batch{}
+	b.Queue(`select 1 from requests where request_id in (select request_id from orphans where instance_id = $1) for no key update`, d.InstanceID)
+	b.Queue(`
 		with changed as (
 			update orphans o set state = $2, delete_at = now() + make_interval(secs => $3), error_code = $4, error_message = $5,
 				gone_at = case when $2 = 'gone' then now() end
 			where instance_id = $1 and state in ('quarantine', 'reported', 'kept', 'deleting')
 			returning instance_id, request_id, $6 || coalesce(': ' || $5, '') as detail
 		)`+tellOrphans, d.InstanceID, state, seconds(d.Delay), code, message, detail)
-	return translate(err)
+	return translate(s.pool.SendBatch(ctx, b))
 }
 
 // Orphans counts those that are not gone, by state.
