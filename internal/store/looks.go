@@ -200,19 +200,28 @@ func orphans(list []provision.Instance) *string {
 	}))
 }
 
+// freed is how many requests one statement frees: all that may wait would take it
+// longer than it has.
+const freed = 5000
+
 // MarksSeen implements provision.LookStore and provision.PollStore. Requests that
 // only looked first because tags were not proved yet may call at once; not those
-// that a restored database looks for.
+// that a restored database looks for. One that is not come to looks first.
 func (s *Store) MarksSeen(ctx context.Context, projectID string) error {
-	_, err := s.pool.Exec(ctx, `
-		with seen as (
-			insert into projects (project_id, marks_seen_at) values ($1, now())
-			on conflict (project_id) do update set marks_seen_at = now() where projects.marks_seen_at is null
-			returning project_id
-		)
-		update requests r set look_first = false, waiting_for = case when looks = 0 then waiting_for end, next_attempt_at = least(next_attempt_at, now())
-		from seen where r.project_id = seen.project_id and r.state = 'pending' and r.look_first and r.attempts = 0
-			and r.cancel_requested_at is null and not r.renew_mark and not r.may_have_run`, projectID)
+	tag, err := s.pool.Exec(ctx, `
+		insert into projects (project_id, marks_seen_at) values ($1, now())
+		on conflict (project_id) do update set marks_seen_at = now() where projects.marks_seen_at is null`, projectID)
+	for n := tag.RowsAffected() * freed; err == nil && n == freed; n = tag.RowsAffected() {
+		tag, err = s.pool.Exec(ctx, `
+			with waiting as (
+				select request_id from requests where project_id = $1 and state = 'pending' and look_first and attempts = 0
+					and cancel_requested_at is null and not renew_mark and not may_have_run
+				limit $2
+				for no key update skip locked
+			)
+			update requests r set look_first = false, waiting_for = case when looks = 0 then waiting_for end, next_attempt_at = least(next_attempt_at, now())
+			from waiting where r.request_id = waiting.request_id`, projectID, freed)
+	}
 	return translate(err)
 }
 
