@@ -94,7 +94,8 @@ func turns(b *bench) {
 	}
 }
 
-// What a worker reports after it lost the request is kept, and changes nothing.
+// What a worker reports after it lost the request is kept, and what it names is
+// looked for, whatever a look that did not know of it says.
 func lateOutcome(b *bench) {
 	b.accept("a")
 	c := b.create()
@@ -102,12 +103,13 @@ func lateOutcome(b *bench) {
 	l := b.look()
 	b.record(made(c))
 	b.events("a", "accepted:pending creating:creating")
-	b.recordLook(seen(l, provision.Next{State: provision.Creating}))
+	b.recordLook(seen(l, provision.Next{State: provision.Pending}))
 	l = b.look()
 	if fmt.Sprint(l.Named) != "[i-a]" || l.LastOutcome != provision.OutcomeCreated || !l.MayHaveRun {
 		b.t.Fatalf("%+v: the answer that came late is not known", l)
 	}
-	old := l
+	b.recordLook(seen(l, provision.Next{State: provision.Creating}))
+	old := b.look()
 	b.sleep(lease)
 	b.look()
 	b.recordLook(seen(old, provision.Next{State: provision.Failed}))
