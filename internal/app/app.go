@@ -314,7 +314,7 @@ func (a *App) worker(p parts, inbox provision.Inbox, installation string) *provi
 		Budget: budget,
 		Creator: &provision.Creator{Cloud: cloud, Budget: budget, Store: p.store, Sealer: p.sealer, Policy: policy, Served: served,
 			Worker: name, Installation: installation, Dialect: a.Config.rules().Dialect, Concurrency: pace.CreateConcurrency.V, Health: health, Log: a.Log},
-		Reconciler: &provision.Reconciler{Cloud: others, Budget: budget, Store: p.store, Policy: policy, Served: served, Worker: name,
+		Reconciler: &provision.Reconciler{Cloud: others, Budget: budget, Store: p.store, Policy: policy, Served: served, Worker: name, Installation: installation,
 			Dialect: a.Config.rules().Dialect, Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},
 		Poller: &provision.Poller{Jobs: others, Instances: others, Deleter: others, Budget: budget, Store: p.store, Policy: policy, Served: served,
 			Worker: name, Batch: pace.PollBatch.V, Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},

@@ -8,16 +8,18 @@ import (
 
 // Reconciler looks for what a call may have made, and adopts it.
 type Reconciler struct {
-	Cloud       InstanceLister // paced
-	Budget      *Budget        // bounds what is claimed; nil: does not
-	Store       LookStore
-	Policy      Policy
-	Served      Served
-	Worker      string
-	Dialect     Dialect
-	Concurrency int
-	Health      *Health
-	Log         *slog.Logger
+	Cloud  InstanceLister // paced
+	Budget *Budget        // bounds what is claimed; nil: does not
+	Store  LookStore
+	Policy Policy
+	Served Served
+	Worker string
+	// Installation is the value of the tag provision-by.
+	Installation string
+	Dialect      Dialect
+	Concurrency  int
+	Health       *Health
+	Log          *slog.Logger
 	// Due rings when a look may be due; Recorded is rung when its finding is in
 	// the database.
 	Due      Bell
@@ -56,7 +58,7 @@ func (r *Reconciler) Round(work context.Context) (more bool, err error) {
 
 // look lists what bears the request's name and decides what it means.
 func (r *Reconciler) look(ctx context.Context, c LookClaim) LookResult {
-	c.TagsSent = r.Dialect.TakesTags()
+	c.TagsSent, c.Installation = r.Dialect.TakesTags(), r.Installation
 	seen, cloudRequest, err := listWhole(ctx, r.Cloud, c.ProjectID, InstanceQuery{Name: c.Name})
 	r.Health.reportCloud(err)
 	r.unsent.note(c.ProjectID, err)

@@ -134,30 +134,32 @@ type Next struct {
 // LookClaim is a request whose call may have happened, or that must be looked
 // for before its next call.
 type LookClaim struct {
-	RequestID   string
-	Fence       int64
-	ProjectID   string
-	Name        string
-	Spec        []byte
-	Mark        string
-	Prepaid     bool
-	Looks       int           // looks since the last call, this one included
-	Attempts    int           // calls recorded so far
-	LastOutcome Outcome       // of the last attempt; empty if it never came
-	LastCode    string        // its error code
-	LastMessage string        // its message
-	MayHaveRun  bool          // some call of ours may have made an instance
-	Named       []string      // ids that answers of the cloud named and nobody holds
-	Settled     bool          // an earlier call can no longer appear unseen
-	MarksSeen   bool          // tags can be relied on in this project
-	TagsSent    bool          // our calls carried tags
-	Namesakes   []string      // ids of that name before the first call; nil: not noted
-	Age         time.Duration // since the first call, without what was spent waiting
-	Cancelling  bool          // somebody wishes it cancelled
-	Retried     bool          // what earlier attempts left is to be found before the next call
-	Held        string        // the instance that is recorded for it, from before a retry
-	HeldFailed  bool          // the cloud's job that was to build that one failed
-	HeldOrder   string        // that one's prepaid order, if no list showed it yet
+	RequestID    string
+	Fence        int64
+	ProjectID    string
+	Name         string
+	Spec         []byte
+	Mark         string
+	Prepaid      bool
+	Looks        int      // looks since the last call, this one included
+	Attempts     int      // calls recorded so far
+	LastOutcome  Outcome  // of the last attempt; empty if it never came
+	LastCode     string   // its error code
+	LastMessage  string   // its message
+	MayHaveRun   bool     // some call of ours may have made an instance
+	Restored     bool     // and the database may not know all that was called
+	Named        []string // ids that answers of the cloud named and nobody holds
+	Settled      bool     // an earlier call can no longer appear unseen
+	MarksSeen    bool     // tags can be relied on in this project
+	TagsSent     bool     // our calls carried tags, with this as the installation's
+	Installation string
+	Namesakes    []string      // ids of that name before the first call; nil: not noted
+	Age          time.Duration // since the first call, without what was spent waiting
+	Cancelling   bool          // somebody wishes it cancelled
+	Retried      bool          // what earlier attempts left is to be found before the next call
+	Held         string        // the instance that is recorded for it, from before a retry
+	HeldFailed   bool          // the cloud's job that was to build that one failed
+	HeldOrder    string        // that one's prepaid order, if no list showed it yet
 }
 
 // LookResult is what a look found and what follows from it.

@@ -164,7 +164,7 @@ func prepaidUnknown(last Failure) *Failure {
 func (c LookClaim) unexplained(look Look) []string {
 	var out []string
 	for _, i := range look.Instances {
-		if c.unexplainedOne(i, look) {
+		if c.unexplainedOne(i, look) || c.forgotten(i, look) {
 			out = append(out, i.ID)
 		}
 	}
@@ -178,6 +178,12 @@ func (c LookClaim) unexplained(look Look) []string {
 func (c LookClaim) unexplainedOne(i Instance, look Look) bool {
 	return i.Tags[TagRequest] == "" && (len(i.Tags) == 0 || !c.TagsSent) &&
 		look.Known[i.ID] == "" && !slices.Contains(c.Namesakes, i.ID)
+}
+
+// forgotten reports whether an instance may have been made for this request under a
+// mark that a restored database does not know, as a retry since the backup gave it.
+func (c LookClaim) forgotten(i Instance, look Look) bool {
+	return c.Restored && c.Installation != "" && i.Tags[TagInstallation] == c.Installation && i.Tags[TagRequest] != c.Mark && look.Known[i.ID] == ""
 }
 
 // LookFailed returns what follows from a look that could not be completed: it

@@ -51,6 +51,12 @@ func TestWhatALookMeans(t *testing.T) {
 	named := tagless
 	named.Named = []string{"x"}
 
+	newMark, lost := listed("x", otherMark, "1"), settled
+	newMark.Tags[TagInstallation] = "here"
+	lost.Restored, lost.Installation = true, "here"
+	lostElsewhere := lost
+	lostElsewhere.Installation = "there"
+
 	tests := []struct {
 		name    string
 		claim   LookClaim
@@ -66,6 +72,10 @@ func TestWhatALookMeans(t *testing.T) {
 		{"ours before any list proved tags", tagless, []Instance{listed("a", mark, "1")}, nil, Building, "a", nil, false},
 		{"nothing, and lists may lag", called, nil, nil, Creating, "", nil, true},
 		{"nothing, and nothing can appear any more", settled, nil, nil, Pending, "", nil, false},
+		{"ours by a mark that a restored database does not know", lost, []Instance{newMark}, nil, Creating, "", nil, true},
+		{"another request's, which is recorded", lost, []Instance{newMark}, map[string]string{"x": "other"}, Pending, "", nil, false},
+		{"another installation's, after a restore", lostElsewhere, []Instance{newMark}, nil, Pending, "", nil, false},
+		{"ours by another mark, and nothing was restored", settled, []Instance{newMark}, nil, Pending, "", nil, false},
 		{"somebody else's", settled, []Instance{listed("x", otherMark, "1")}, nil, Pending, "", nil, false},
 		{"an untagged namesake that nothing explains", settled, []Instance{listed("x", "", "1")}, nil, Creating, "", nil, true},
 		{"an untagged namesake of another request", settled, []Instance{listed("x", "", "1")}, map[string]string{"x": "other"}, Pending, "", nil, false},

@@ -32,7 +32,7 @@ select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, 
 	case when c.attempts > c.settled_attempts then coalesce(a.outcome, 'unknown') else '' end, coalesce(a.error_code, ''), coalesce(a.error_message, 'no answer was recorded'),
 	c.may_have_run or named.ids is not null or exists (select 1 from attempts m where m.request_id = c.request_id and m.number > c.settled_attempts
 		and coalesce(m.outcome, 'unknown') in ('unknown', 'busy')),
-	named.ids,
+	c.may_have_run, named.ids,
 	coalesce(c.settled_at <= now(), true), p.marks_seen_at is not null, c.namesakes,
 	coalesce(extract(epoch from now() - coalesce(c.first_attempt_at, case when c.renew_mark then c.retried_at end) - c.waited), 0)::float8,
 	c.cancel_requested_at is not null, c.renew_mark, coalesce(held.instance_id, ''), coalesce(held.failed, false), coalesce(held.unseen_order, '')
@@ -56,7 +56,7 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 		var spec string
 		var age float64
 		err = row.Scan(&c.RequestID, &c.Fence, &c.ProjectID, &c.Name, &spec, &c.Mark, &c.Prepaid, &c.Looks, &c.Attempts,
-			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.MayHaveRun, &c.Named, &c.Settled, &c.MarksSeen, &c.Namesakes, &age,
+			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.MayHaveRun, &c.Restored, &c.Named, &c.Settled, &c.MarksSeen, &c.Namesakes, &age,
 			&c.Cancelling, &c.Retried, &c.Held, &c.HeldFailed, &c.HeldOrder)
 		c.Spec, c.Age = []byte(spec), duration(age)
 		return c, err
@@ -92,7 +92,7 @@ with input as (
 ), changed as (
 	update requests r set claimed_by = null,
 		state = i.state,
-		may_have_run = r.may_have_run and i.state = 'creating',
+		may_have_run = r.may_have_run and (i.state = 'creating' or i.state = 'pending' and (i.look_first or i.held)),
 		look_first = i.state = 'pending' and (i.look_first or i.held or i.wished),
 		waiting_for = case when i.held then 'another request of the same name to end, because this cloud does not show tags' else i.waiting_for end,
 		next_attempt_at = now() + case when i.held then interval '10 seconds' else make_interval(secs => i.delay) end,
