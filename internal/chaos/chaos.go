@@ -147,9 +147,11 @@ func (s *system) chaos(ctx context.Context, cfg Config) (*report, error) {
 func (s *system) waitRest(ctx context.Context) error {
 	var open, unpublished int
 	for {
+		// Asked first: what is taken in afterwards would be in neither.
+		empty := s.emptied(ctx)
 		err := s.db.QueryRow(ctx, `select (select count(*) from requests where finished_at is null),
 			(select count(*) from events where stream_sequence is null)`).Scan(&open, &unpublished)
-		if err == nil && open == 0 && unpublished == 0 && s.emptied(ctx) {
+		if err == nil && open == 0 && unpublished == 0 && empty {
 			return nil
 		}
 		if pause(ctx, 100*time.Millisecond) != nil {
