@@ -1,9 +1,9 @@
--- What worker and reader may do with the tables. Run it after each `worker migrate`
+-- What worker, pruner and reader may do with the tables. Run it after each `worker migrate`
 -- as the user who migrated; a worker that runs meanwhile notices nothing. It takes
--- back whatever else the two were granted. The roles are made by roles.sql.
+-- back whatever else the three were granted. The roles are made by roles.sql.
 begin;
 
-revoke all on all tables in schema public from ddsworker_worker, ddsworker_reader;
+revoke all on all tables in schema public from ddsworker_worker, ddsworker_pruner, ddsworker_reader;
 
 -- The worker adds rows, and changes of them what is still open. It deletes
 -- nothing, and cannot rewrite what was asked for nor what happened.
@@ -36,10 +36,22 @@ grant update (generation, sealed_token, obtained_at, expires_at, failures, failu
 grant update (version, learnt_rate, seen_rate, cut_at, refused_at, throttled_since, hold_until, sent, sent_at, accepted, pace)
     on budgets to ddsworker_worker;
 
+grant select on pruned_requests, pruned_instances to ddsworker_worker;
+
+-- The pruner deletes what ended long ago, and sees no more of it than that takes: for
+-- `worker prune`, and for workers with RETENTION as a second role.
+grant select (request_id, state, finished_at, fingerprint), delete on requests to ddsworker_pruner;
+grant select (request_id, instance_id, gone_at), delete on instances to ddsworker_pruner;
+grant select (request_id, state), delete on orphans to ddsworker_pruner;
+grant select (id, request_id, at, stream_sequence), delete on events to ddsworker_pruner;
+grant select (request_id), delete on attempts, jobs, rejections to ddsworker_pruner;
+grant select, insert on pruned_requests, pruned_instances to ddsworker_pruner;
+grant update (state, finished_at, pruned_at) on pruned_requests to ddsworker_pruner;
+
 -- The reader sees everything but what is sealed: requests.sealed_password,
 -- logins.failed_passwords and tokens.sealed_token.
 grant select on provisioning_history, installation, projects, marks, rejections, attempts, instances, jobs, events, orphans,
-    audits, budgets, goose_db_version
+    audits, budgets, pruned_requests, pruned_instances, goose_db_version
     to ddsworker_reader;
 grant select (request_id, state, project_id, region, name, mode, prepaid, spec, fingerprint, mark, next_attempt_at,
               waiting_for, look_first, claimed_by, fence, attempts, looks, first_attempt_at, settled_at, namesakes,

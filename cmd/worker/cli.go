@@ -26,6 +26,7 @@ type cli struct {
 	Run     runCommand     `cmd:"" default:"1" help:"Work until SIGTERM (the default)."`
 	Cancel  cancelCommand  `cmd:"" help:"Cancel requests that are not ready: what they made is deleted."`
 	Retry   retryCommand   `cmd:"" help:"Try requests again that have failed."`
+	Prune   pruneCommand   `cmd:"" help:"Forget requests that ended long ago, with all their rows, in small batches while workers work. Their ids, marks and instance ids are kept. Needs DATABASE_URL alone, and a user with the role ddsworker_pruner."`
 	Migrate migrateCommand `cmd:"" help:"Migrate the database, make the streams, and exit."`
 	Recover recoverCommand `cmd:"" help:"Say that this database is the rightful one although it was restored, lost something in a failover, or lives elsewhere now: take over what the events tell, look for everything else that has not ended before it is called for, and exit. Workers that wait go on by themselves."`
 	Adopt   adoptCommand   `cmd:"" help:"Give a copy of a database an identity of its own, beside the original: what the original has under way fails here as COPIED, and nothing that it made is touched. Wants a NATS of its own. Exits."`

@@ -49,6 +49,7 @@ type parts struct {
 	copies   *queue.Rejected
 	standing *standing
 	budget   *provision.Budget
+	backlog  *provision.Backlog
 }
 
 // Run works until ctx ends and returns nil after a graceful stop.
@@ -96,6 +97,8 @@ func (a *App) Run(ctx context.Context) (err error) {
 	defer stopWatching()
 	p := parts{store: db, health: health, metrics: metrics, sealer: box, tokens: tokens, cloud: cloud, conn: conn, copies: copies,
 		standing: standing, budget: a.budget(db, health, metrics)}
+	p.backlog = &provision.Backlog{Store: db, Limit: a.Config.Pace.IntakeLimit.V, Log: a.Log}
+	metrics.watchBacklog(p.backlog.Stopped)
 	for ctx.Err() == nil { // again whenever it may act again, after it might not
 		if err := a.act(ctx, p, &admin.ready); err != nil {
 			return a.unlessStopped(ctx, err)
@@ -310,7 +313,7 @@ func (a *App) worker(p parts, inbox provision.Inbox, installation string) *provi
 	return &provision.Worker{
 		Intake: &provision.Intake{Inbox: inbox, Store: measuredIntake{p.store, m}, Copies: p.copies, Sealer: measuredSealer{p.sealer, m},
 			Rules: a.Config.rules(), Served: served, RequireSealed: a.Config.Process.RequireSealed.V, Standardize: hujson.Standardize, Batch: pace.IntakeBatch.V,
-			Health: health, Log: a.Log},
+			Backlog: p.backlog, Health: health, Log: a.Log},
 		Budget: budget,
 		Creator: &provision.Creator{Cloud: cloud, Budget: budget, Store: p.store, Sealer: p.sealer, Policy: policy, Served: served,
 			Worker: name, Installation: installation, Dialect: a.Config.rules().Dialect, Concurrency: pace.CreateConcurrency.V, Health: health, Log: a.Log},
@@ -323,6 +326,7 @@ func (a *App) worker(p parts, inbox provision.Inbox, installation string) *provi
 			CallTimeout: policy.CallTimeout, Health: health, Log: a.Log},
 		Relay: &provision.Relay{Store: p.store, Publisher: standingEvents{measuredEvents{queue.NewEvents(p.conn.JetStream()), m}, p.standing}, Batch: 1000,
 			Timeout: 10 * time.Second, Health: health},
-		Grace: time.Duration(a.Config.Process.Grace.V),
+		Pruner: &provision.Pruner{Store: p.store, Keep: time.Duration(a.Config.Database.Retention.V), Interval: pruneInterval, Health: health, Log: a.Log},
+		Grace:  time.Duration(a.Config.Process.Grace.V),
 	}
 }

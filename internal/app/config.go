@@ -37,8 +37,9 @@ type NATSConfig struct {
 
 // DatabaseConfig says how to reach Postgres.
 type DatabaseConfig struct {
-	URL      provision.Secret `name:"database-url" env:"DATABASE_URL" required-by-us:"" placeholder:"URL" help:"Connection string, postgres://user:password@host:5432/database?sslmode=verify-full. Required."`
-	MaxConns Value[int]       `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"Connections of this process, at least 2."`
+	URL       provision.Secret `name:"database-url" env:"DATABASE_URL" required-by-us:"" placeholder:"URL" help:"Connection string, postgres://user:password@host:5432/database?sslmode=verify-full. Required."`
+	MaxConns  Value[int]       `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"Connections of this process, at least 2."`
+	Retention Value[Age]       `name:"retention" env:"RETENTION" placeholder:"AGE" help:"Prune requests that ended so long ago, like 90d: their ids, marks and instance ids are kept. Empty: keep everything. Wants the role ddsworker_pruner too."`
 }
 
 // CloudConfig says which cloud is called, as whom.
@@ -63,6 +64,7 @@ type CloudConfig struct {
 // PaceConfig says how fast and how patient a worker is.
 type PaceConfig struct {
 	IntakeBatch       Value[int]     `name:"intake-batch" env:"INTAKE_BATCH" default:"500" help:"Messages taken in with one statement."`
+	IntakeLimit       Value[int]     `name:"intake-limit" env:"INTAKE_LIMIT" default:"1000000" help:"Requests of the whole fleet that may wait in the database for their call: beyond it they wait in the stream."`
 	CreateConcurrency Value[int]     `name:"create-concurrency" env:"CREATE_CONCURRENCY" default:"32" help:"Create calls at a time."`
 	LookConcurrency   Value[int]     `name:"look-concurrency" env:"LOOK_CONCURRENCY" default:"8" help:"Looks, and single job reads, at a time."`
 	PollBatch         Value[int]     `name:"poll-batch" env:"POLL_BATCH" default:"1000" help:"Instances followed in one round."`

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,7 +45,7 @@ func newMetrics(db *store.Store, version string) *metrics {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ddsworker_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.calls, m.messages, m.events, m.clear, m.waits, build, liveRequests{db}, orphans{db},
+	m.registry.MustRegister(m.calls, m.messages, m.events, m.clear, m.waits, build, &liveRequests{db: db}, orphans{db},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -57,6 +58,16 @@ func (m *metrics) watchDropped(dropped func() uint64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "ddsworker_rejected_copies_dropped_total",
 		Help: "Copies of refused messages that found no room; the records in the database are complete."},
 		func() float64 { return float64(dropped()) }))
+}
+
+func (m *metrics) watchBacklog(stopped func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "ddsworker_intake_stopped",
+		Help: "1 while INTAKE_LIMIT requests wait, so that more stay in the stream."}, func() float64 {
+		if stopped() {
+			return 1
+		}
+		return 0
+	}))
 }
 
 func (m *metrics) waited(lane provision.Lane, d time.Duration) {
@@ -81,22 +92,36 @@ func (g ceilingGauge) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// liveRequests counts the requests that have not ended when it is scraped.
-type liveRequests struct{ db *store.Store }
+// liveRequests counts the requests that have not ended when it is scraped, but not
+// before a hundred times of what counting took has passed: beside a million, several
+// who scrape often would have nothing else counted.
+type liveRequests struct {
+	db     *store.Store
+	mu     sync.Mutex
+	counts map[provision.State]int
+	due    time.Time
+}
+
+const countLimit = 10 * time.Second
 
 var liveDesc = prometheus.NewDesc("ddsworker_live_requests", "Requests of the whole fleet that have not ended, by state.", []string{"state"}, nil)
 
-func (l liveRequests) Describe(ch chan<- *prometheus.Desc) { ch <- liveDesc }
+func (l *liveRequests) Describe(ch chan<- *prometheus.Desc) { ch <- liveDesc }
 
-func (l liveRequests) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	counts, err := l.db.LiveRequests(ctx)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(liveDesc, err)
-		return
+func (l *liveRequests) Collect(ch chan<- prometheus.Metric) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if began := time.Now(); !began.Before(l.due) {
+		ctx, cancel := context.WithTimeout(context.Background(), countLimit)
+		defer cancel()
+		counts, err := l.db.LiveRequests(ctx)
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(liveDesc, err)
+			return
+		}
+		l.counts, l.due = counts, time.Now().Add(100*time.Since(began))
 	}
-	for state, n := range counts {
+	for state, n := range l.counts {
 		ch <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, float64(n), string(state))
 	}
 }

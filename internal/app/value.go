@@ -4,15 +4,39 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // Seconds is a duration that must be more than nothing.
 type Seconds time.Duration
 
+// Age is how long ago something ended, 0 if that does not matter. What ended within
+// the last hour may still have calls in flight.
+type Age time.Duration
+
+const minAge = time.Hour
+
+// ParseAge reads an age like 90d or 36h.
+func ParseAge(text string) (Age, error) {
+	d, err := time.ParseDuration(text)
+	if days, isDays := strings.CutSuffix(text, "d"); isDays {
+		var n int
+		n, err = strconv.Atoi(days)
+		d = time.Duration(n) * 24 * time.Hour
+		if n > 36500 {
+			d = 0
+		}
+	}
+	if err != nil || d < minAge {
+		return 0, fmt.Errorf("given %q, allowed: a time like 90d or 36h, from 1h on", text)
+	}
+	return Age(d), nil
+}
+
 // Value is a setting that keeps what is wrong with it, so that all broken
 // settings can be told at once.
-type Value[T int | bool | Seconds | Rates] struct {
+type Value[T int | bool | Seconds | Age | Rates] struct {
 	V   T
 	err error
 }
@@ -39,6 +63,10 @@ func (v *Value[T]) UnmarshalText(text []byte) error {
 			v.err = fmt.Errorf("given %q, allowed: a duration like 500ms, 10s or 2h", text)
 		}
 		*p = Seconds(d)
+	case *Age:
+		if len(text) > 0 {
+			*p, v.err = ParseAge(string(text))
+		}
 	case *Rates:
 		rates, err := parseRates(string(text))
 		v.err, *p = err, rates

@@ -28,7 +28,7 @@ func (f CancelFound) Problem() string {
 	return unknownID
 }
 
-const unknownID = "no request has this id: see request_id in provisioning_history; one that was published just now may still be on its way"
+const unknownID = "no request has this id, or its history is pruned: see request_id in provisioning_history; one that was published just now may still be on its way"
 
 // RetryFound is a request that somebody wants to retry.
 type RetryFound struct {

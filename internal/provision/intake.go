@@ -23,7 +23,8 @@ type Intake struct {
 	// Standardize turns JSON with comments into JSON. It is asked only about a
 	// body that is not JSON.
 	Standardize func([]byte) ([]byte, error)
-	Batch       int // messages in one statement
+	Batch       int      // messages in one statement
+	Backlog     *Backlog // nil: any number may wait
 	Health      *Health
 	Log         *slog.Logger
 	// Accepted rings when there are new requests.
@@ -40,9 +41,24 @@ func (in *Intake) Run(ctx, work context.Context) {
 
 // Round receives one batch and takes it in.
 func (in *Intake) Round(ctx, work context.Context) (more bool, err error) {
-	batch, err := in.Inbox.Receive(ctx, in.Batch)
+	most := in.Batch
+	if in.Backlog != nil {
+		room, wait, err := in.Backlog.room(ctx)
+		if err != nil {
+			return false, err
+		}
+		if room == 0 {
+			Bell(nil).wait(ctx, wait)
+			return true, nil
+		}
+		most = min(most, room)
+	}
+	batch, err := in.Inbox.Receive(ctx, most)
 	if err != nil || len(batch) == 0 {
 		return false, err
+	}
+	if in.Backlog != nil {
+		in.Backlog.added += len(batch)
 	}
 	return true, in.take(work, batch)
 }

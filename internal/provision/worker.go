@@ -35,6 +35,8 @@ import (
 // Beside them the Auditor compares from time to time what the cloud lists with what
 // is recorded, for what the others could not see.
 //
+// The Pruner, where a retention time is set, forgets what ended longer ago.
+//
 // Before each call, of whatever loop, the Budget makes it wait for its turn in the
 // fleet's rate.
 type Worker struct {
@@ -45,6 +47,7 @@ type Worker struct {
 	Poller     *Poller
 	Auditor    *Auditor // nil: nothing is audited
 	Relay      *Relay
+	Pruner     *Pruner // nil: nothing is pruned
 	// Grace is how long what is in flight may take once the worker stops.
 	Grace time.Duration
 }
@@ -78,6 +81,9 @@ func (w *Worker) Run(ctx context.Context) {
 	if w.Auditor != nil {
 		w.Auditor.Recorded = []Bell{relay}
 		loops.Go(func() { w.Auditor.Run(ctx, work) })
+	}
+	if w.Pruner != nil {
+		loops.Go(func() { w.Pruner.Run(ctx) })
 	}
 	last.Go(func() { w.Relay.Run(relaying, work) })
 	loops.Wait()

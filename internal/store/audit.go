@@ -41,7 +41,7 @@ func (s *Store) ClaimAudit(ctx context.Context, served provision.Served, interva
 // What is no mark in form is none of ours.
 const markFactsSQL = `
 select i.instance_id, coalesce(m.request_id, ''), coalesce(r.state, ''), coalesce(r.name, ''), coalesce(held.instance_id, ''),
-	recorded.instance_id is not null,
+	recorded.instance_id is not null or exists (select 1 from pruned_instances p where p.instance_id = i.instance_id),
 	exists (select 1 from attempts a where a.request_id = m.request_id and a.instance_id = i.instance_id)
 from (select instance_id, case when tag ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then tag::uuid end as mark
 	from unnest($1::text[], $2::text[]) l(instance_id, tag)) i
@@ -78,6 +78,7 @@ with input as (
 	left join requests r on r.request_id = i.request_id
 	left join orphans o on o.instance_id = i.instance_id
 	where not exists (select 1 from instances n where n.instance_id = i.instance_id)
+	and not exists (select 1 from pruned_instances n where n.instance_id = i.instance_id)
 	and coalesce(r.state not in ('pending', 'creating'), true)
 ), seen as (
 	insert into orphans as o (instance_id, project_id, region, name, mark, request_id, status, why, evidence, state, rounds, last_round)
@@ -222,6 +223,7 @@ with unasked as (
 	and exists (select 1 from installation where id::text = $5)
 	and exists (select 1 from marks m join unasked using (request_id) where m.mark = $2::uuid and m.request_id = o.request_id)
 	and not exists (select 1 from instances i where i.instance_id = o.instance_id)
+	and not exists (select 1 from pruned_instances i where i.instance_id = o.instance_id)
 	returning instance_id, request_id, 'its deletion is asked for' as detail
 )` + tellOrphans
 

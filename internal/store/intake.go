@@ -36,7 +36,7 @@ with input as (
 	select i.request_id, 'pending', i.project_id, i.region, i.name, i.mode, i.prepaid, i.spec::jsonb, i.sealed_password,
 		i.sealed_password is not null, i.fingerprint, i.requested_by, i.traceparent, i.received_at, i.stream_sequence, i.waiting_for,
 		not exists (select 1 from projects p where p.project_id = i.project_id and p.marks_seen_at is not null)
-	from input i
+	from input i where not exists (select 1 from pruned_requests p where p.request_id = i.request_id)
 	on conflict (request_id) do nothing
 	returning request_id, waiting_for, mark
 ), marked as (
@@ -80,7 +80,7 @@ func (s *Store) Accept(ctx context.Context, batch []provision.NewRequest) ([]pro
 }
 
 // compare tells what became of each row: those that were not added were there
-// before, perhaps with another body.
+// before, perhaps with another body, and perhaps pruned by now.
 func (s *Store) compare(ctx context.Context, batch []provision.NewRequest, added []string) ([]provision.Acceptance, error) {
 	out := make([]provision.Acceptance, len(batch))
 	if len(added) == len(batch) {
@@ -90,7 +90,8 @@ func (s *Store) compare(ctx context.Context, batch []provision.NewRequest, added
 	for _, id := range added {
 		isNew[id] = true
 	}
-	rows, err := s.pool.Query(ctx, `select request_id, fingerprint from requests where request_id = any($1)`,
+	rows, err := s.pool.Query(ctx, `select request_id, fingerprint from requests where request_id = any($1)
+		union all select request_id, fingerprint from pruned_requests where request_id = any($1)`,
 		column(batch, func(r provision.NewRequest) string { return r.ID }))
 	if err != nil {
 		return nil, translate(err)
@@ -137,10 +138,11 @@ with input as (
 	for no key update of r
 )
 insert into events (request_id, kind, state, error_code, error_message, error_class, concerns)
-select a.request_id, case when r.request_id is null then 'rejected' else 'refused' end, coalesce(r.state, 'rejected'), a.code,
+select a.request_id, case when coalesce(r.state, p.state) is null then 'rejected' else 'refused' end, coalesce(r.state, p.state, 'rejected'), a.code,
 	(select string_agg(coalesce(nullif(v->>'path', ''), 'body') || ': given ' || (v->>'given') || ', allowed ' || (v->>'allowed'), '; ')
 	 from jsonb_array_elements(a.reasons) v), 'invalid', a.stream_sequence
-from added a left join held r on r.request_id = a.request_id`
+from added a left join held r on r.request_id = a.request_id
+left join pruned_requests p on p.request_id = a.request_id`
 
 // Reject implements provision.IntakeStore.
 func (s *Store) Reject(ctx context.Context, batch []provision.Rejection) error {

@@ -232,6 +232,7 @@ func (s *Store) KnownInstances(ctx context.Context, ids []string) (map[string]st
 		return known, nil
 	}
 	rows, err := s.pool.Query(ctx, `select instance_id, request_id from instances where instance_id = any($1)
+		union all select instance_id, request_id from pruned_instances where instance_id = any($1)
 		union all select instance_id, 'orphan' from orphans where instance_id = any($1) and state = 'deleting'`, ids)
 	if err != nil {
 		return nil, translate(err)

@@ -53,14 +53,16 @@ func runFiles(ctx context.Context, url string, files ...string) error {
 
 // asWorker is the address with the rights of a worker, so that the tests show
 // that those suffice for all that the Store does.
-func asWorker(t *testing.T, address string) string {
+func asWorker(t *testing.T, address string) string { return as(t, address, "ddsworker_worker") }
+
+func as(t *testing.T, address, role string) string {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	q := u.Query()
-	q.Set("role", "ddsworker_worker")
+	q.Set("role", role)
 	u.RawQuery = q.Encode()
 	return u.String()
 }

@@ -123,6 +123,7 @@ with lost as (
 	select t.*, coalesce('it had come to ' || t.state || ' with instance ' || t.instance_id, 'it had come to ' || t.state) as came
 	from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[]) t(request_id, instance_id, job_id, event_id, state, at)
 	where not exists (select 1 from requests r where r.request_id = t.request_id)
+	and not exists (select 1 from pruned_requests p where p.request_id = t.request_id)
 ), told as (
 	insert into rejections (request_id, code, reasons, size, stream_sequence, received_at)
 	select request_id, 'LOST', jsonb_build_array(jsonb_build_object('path', 'database', 'given', 'a backup from before this request; ' || came,

@@ -15,24 +15,8 @@ const relayLock = int64('d')<<24 | int64('d')<<16 | int64('s')<<8 | 1
 // Lead implements provision.RelayStore. The lead ends with the connection that
 // holds it; a process that lost it without noticing is fenced by the stream.
 func (s *Store) Lead(ctx context.Context) (release func(), ok bool, err error) {
-	ctx, cancel := s.pool.deadline(ctx)
-	defer cancel()
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return nil, false, translate(err)
-	}
-	if err := conn.QueryRow(ctx, `select pg_try_advisory_lock($1)`, relayLock).Scan(&ok); err != nil || !ok {
-		conn.Release()
-		return nil, false, translate(explain(ctx, err))
-	}
-	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
-		defer cancel()
-		if _, err := conn.Exec(ctx, `select pg_advisory_unlock($1)`, relayLock); err != nil {
-			_ = conn.Conn().Close(ctx) // the lock goes with the connection
-		}
-		conn.Release()
-	}, true, nil
+	_, release, err = s.lead(ctx, relayLock)
+	return release, err == nil && release != nil, err
 }
 
 // Unpublished implements provision.RelayStore: the oldest events that are not in
