@@ -52,7 +52,10 @@ var errURL = errors.New("DATABASE_URL cannot be read: it wants the form postgres
 
 // Open returns a Store. It connects when it is first used, so an absent database
 // is no error here; a connection string that cannot be read is.
-func Open(ctx context.Context, c Config) (*Store, error) {
+func Open(ctx context.Context, c Config) (*Store, error) { return open(ctx, c, nil) }
+
+// open lets notice have what the server says beside its answers.
+func open(ctx context.Context, c Config, notice pgconn.NoticeHandler) (*Store, error) {
 	cfg, err := pgxpool.ParseConfig(c.URL.Reveal())
 	if err != nil {
 		return nil, errURL
@@ -61,6 +64,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.MaxConns == 0 {
 		cfg.MaxConns = 10
 	}
+	cfg.ConnConfig.OnNotice = notice
 	cfg.PingTimeout = pingTimeout
 	cfg.MaxConnLifetimeJitter = 5 * time.Minute
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
