@@ -150,64 +150,6 @@ func (c *airCase) Run(ctx context.Context) error {
 	})
 }
 
-// historyCase measures the rate beside requests that ended long ago.
-type historyCase struct {
-	options
-	Requests int   `default:"20000" help:"Requests that wait in each trial."`
-	Rows     []int `default:"0,1000000,10000000" help:"Rows of history, all tables together: ten for each request that has ended."`
-}
-
-// Run is the case of a long history.
-func (c *historyCase) Run(ctx context.Context) error {
-	return quick(ctx, c.options, func(b *bench) error {
-		r, err := b.report(ctx, "history")
-		if err != nil {
-			return err
-		}
-		for _, rows := range c.Rows {
-			err := b.add(ctx, r, func() (trial, error) {
-				t, err := b.worker(ctx, c.Requests, 1, func(t trial) error { return b.fill(ctx, t, rows/rowsOfEnded, ended) })
-				t.name = thousands(rows) + " rows"
-				return t, err
-			})
-			if err != nil {
-				return err
-			}
-		}
-		r.relate()
-		return r.write(b.Out, "requests a second", func(r Result) float64 { return r.RequestsPerSecond })
-	})
-}
-
-// buildingCase measures the rate beside instances that are being built.
-type buildingCase struct {
-	options
-	Requests int   `default:"20000" help:"Requests that wait in each trial."`
-	Building []int `default:"0,1000000" help:"Instances that are being built, and need not be looked at for an hour."`
-}
-
-// Run is the case of many instances being built.
-func (c *buildingCase) Run(ctx context.Context) error {
-	return quick(ctx, c.options, func(b *bench) error {
-		r, err := b.report(ctx, "building")
-		if err != nil {
-			return err
-		}
-		for _, n := range c.Building {
-			err := b.add(ctx, r, func() (trial, error) {
-				t, err := b.worker(ctx, c.Requests, 1, func(t trial) error { return b.fill(ctx, t, n, building) })
-				t.name = thousands(n) + " building"
-				return t, err
-			})
-			if err != nil {
-				return err
-			}
-		}
-		r.relate()
-		return r.write(b.Out, "requests a second", func(r Result) float64 { return r.RequestsPerSecond })
-	})
-}
-
 // processesCase measures the rate with several worker processes.
 type processesCase struct {
 	options

@@ -107,11 +107,7 @@ func (b *bench) warmUp(ctx context.Context, t trial) error {
 	if err != nil {
 		return err
 	}
-	err = poll(ctx, 50*time.Millisecond, []<-chan struct{}{p.Ended()}, func() (bool, error) {
-		_, err := b.js.Stream(ctx, queue.RequestsStream)
-		return err == nil, nil
-	})
-	if err == nil {
+	if err = b.untilStreams(ctx, p); err == nil {
 		_, err = b.js.PublishMsg(ctx, b.message(queue.RequestsSubject, "warm-up"))
 	}
 	if err == nil {
@@ -121,6 +117,14 @@ func (b *bench) warmUp(ctx context.Context, t trial) error {
 		return fmt.Errorf("warm the worker up: %w\n%s", err, p.LogTail())
 	}
 	return p.Stop()
+}
+
+// untilStreams waits until a worker has made the streams.
+func (b *bench) untilStreams(ctx context.Context, p *lab.Process) error {
+	return poll(ctx, 50*time.Millisecond, []<-chan struct{}{p.Ended()}, func() (bool, error) {
+		_, err := b.js.Stream(ctx, queue.RequestsStream)
+		return err == nil, nil
+	})
 }
 
 func (b *bench) untilReady(ctx context.Context, t trial, p *lab.Process) error {

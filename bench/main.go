@@ -22,6 +22,7 @@ type cli struct {
 	Air       airCase       `cmd:"" help:"Many instances being built for 5 to 20 minutes, in sped-up time."`
 	History   historyCase   `cmd:"" help:"The rate with and without a long history."`
 	Building  buildingCase  `cmd:"" help:"The rate and the memory with many instances being built."`
+	Waiting   waitingCase   `cmd:"" help:"The rate and the memory with many requests that wait."`
 	Processes processesCase `cmd:"" help:"The rate with several worker processes."`
 	Role      roles         `cmd:"" hidden:""`
 }

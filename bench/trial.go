@@ -179,7 +179,9 @@ func (b *bench) times(ctx context.Context, t trial, started time.Time, r *Result
 	if r.instances, err = b.lab.Instances(ctx, t.project); err != nil {
 		return err
 	}
-	r.instances = slices.DeleteFunc(r.instances, func(i ddsfake.Instance) bool { return !strings.HasPrefix(i.Name, "bench-") })
+	r.instances = slices.DeleteFunc(r.instances, func(i ddsfake.Instance) bool {
+		return !strings.HasPrefix(i.Name, "bench-") || i.Created.Before(started)
+	})
 	if len(r.instances) != t.requests {
 		return fmt.Errorf("%s: the cloud has %d instances instead of %d", t.name, len(r.instances), t.requests)
 	}
