@@ -142,10 +142,10 @@ func (d *db) history(from, to int) {
 	d.exec(`vacuum analyze`)
 }
 
-// What workers do all the time touches only what lives: with fifty times the history
+// What workers do all the time touches only what lives: with 25 times the history
 // no statement reads a table from end to end, and each touches about as many pages.
 func TestWhatWorkersDoTouchesOnlyWhatLives(t *testing.T) {
-	const small, large = 2000, 100_000
+	const small, large = 2000, 50_000
 	d := open(t)
 	d.must(d.MarksSeen(t.Context(), project))
 	d.history(1, small)
