@@ -54,8 +54,8 @@ func (b *bench) fill(ctx context.Context, t trial, n int, k kind) error {
 			$look, 2, $at, $at from generate_series(1, $n) n`,
 		`insert into jobs (job_id, request_id, instance_id, status, progress, cloud_created_at, created_at, updated_at)
 		select $task, $id, $instance, '$job', 50, $at, $at, $at from generate_series(1, $n) n`,
-		`insert into events (request_id, at, kind, state, instance_id, job_id, stream_sequence)
-		select $id, $at, kind, state, case when turn > 2 then $instance end, case when turn > 2 then $task end, n * 6 + turn
+		`insert into events (request_id, at, kind, state, instance_id, job_id)
+		select $id, $at, kind, state, case when turn > 2 then $instance end, case when turn > 2 then $task end
 		from generate_series(1, $n) n, (values (1, 'accepted', 'pending'), (2, 'creating', 'creating'), $third,
 			(4, 'progress', 'building'), (5, 'progress', 'building'), (6, '$event', '$state')) e(turn, kind, state) where turn <= $events`,
 	} {

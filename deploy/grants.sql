@@ -6,7 +6,7 @@ begin;
 revoke all on all tables in schema public from ddsworker_worker, ddsworker_pruner, ddsworker_reader;
 
 -- The worker adds rows, and changes of them what is still open. It deletes
--- nothing, and cannot rewrite what was asked for nor what happened.
+-- nothing but what it published from the outbox, and cannot rewrite what was asked for nor what happened.
 grant select on installation, goose_db_version, events_id_seq to ddsworker_worker;
 grant update (home, timeline) on installation to ddsworker_worker;
 grant select, insert on projects, requests, marks, rejections, attempts, instances, jobs, events, orphans, audits, logins, tokens,
@@ -24,7 +24,8 @@ grant update (fence, worker, intended_at, outcome, finished_at, took, http_statu
 grant update (status, port, addresses, detail, next_look_at, looks, updated_at, seen_at, delete_requested_at, gone_at)
     on instances to ddsworker_worker;
 grant update (status, progress, fail_reason, cloud_created_at, cloud_ended_at, updated_at) on jobs to ddsworker_worker;
-grant update (stream_sequence) on events to ddsworker_worker;
+grant select, insert, delete on outbox to ddsworker_worker;
+grant select, update (sequence) on relay to ddsworker_worker;
 grant update (status, first_seen_at, last_seen_at, region, state, rounds, last_round, deletions, delete_at, error_code,
               error_message, gone_at)
     on orphans to ddsworker_worker;
@@ -43,7 +44,8 @@ grant select on pruned_requests, pruned_instances to ddsworker_worker;
 grant select (request_id, state, finished_at, fingerprint), delete on requests to ddsworker_pruner;
 grant select (request_id, instance_id, gone_at), delete on instances to ddsworker_pruner;
 grant select (request_id, state), delete on orphans to ddsworker_pruner;
-grant select (id, request_id, at, stream_sequence), delete on events to ddsworker_pruner;
+grant select (id, request_id, at), delete on events to ddsworker_pruner;
+grant select on outbox to ddsworker_pruner;
 grant select (request_id), delete on attempts, jobs, rejections to ddsworker_pruner;
 grant select, insert on pruned_requests, pruned_instances to ddsworker_pruner;
 grant update (state, finished_at, pruned_at) on pruned_requests to ddsworker_pruner;
@@ -51,7 +53,7 @@ grant update (state, finished_at, pruned_at) on pruned_requests to ddsworker_pru
 -- The reader sees everything but what is sealed: requests.sealed_password,
 -- logins.failed_passwords and tokens.sealed_token.
 grant select on provisioning_history, installation, projects, marks, rejections, attempts, instances, jobs, events, orphans,
-    audits, budgets, pruned_requests, pruned_instances, goose_db_version
+    audits, budgets, outbox, relay, pruned_requests, pruned_instances, goose_db_version
     to ddsworker_reader;
 grant select (request_id, state, project_id, region, name, mode, prepaid, spec, fingerprint, mark, next_attempt_at,
               waiting_for, look_first, claimed_by, fence, attempts, looks, first_attempt_at, settled_at, namesakes,

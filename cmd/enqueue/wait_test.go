@@ -52,11 +52,12 @@ type worker struct {
 // tell publishes events of a request.
 func (w *worker) tell(t *testing.T, id string, events ...provision.Event) {
 	t.Helper()
+	after := uint64(w.last)
 	for i := range events {
 		w.last++
 		events[i].ID, events[i].RequestID = w.last, id
 	}
-	if _, err := queue.NewEvents(w.js).Publish(t.Context(), events); err != nil {
+	if _, err := queue.NewEvents(w.js).Publish(t.Context(), after, events); err != nil {
 		t.Error(err)
 	}
 }

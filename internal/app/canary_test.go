@@ -129,7 +129,7 @@ func (c *canaries) gone(all []route) {
 		}
 		return len(late) == 0 && c.broker.state(c.t, "DDS_REQUESTS").Msgs == 0 &&
 			c.broker.state(c.t, "DDS_REJECTED").Msgs == uint64(c.count(`select count(*) from rejections`)) &&
-			c.count(`select count(*) from events where stream_sequence is null`) == 0
+			c.count(`select count(*) from outbox`) == 0
 	})
 	for _, r := range all {
 		ways := c.value(`select coalesce(string_agg(concat_ws(' ', outcome, coalesce(error_class, '')), ';' order by number), '')

@@ -242,8 +242,8 @@ type measuredEvents struct {
 	m *metrics
 }
 
-func (e measuredEvents) Publish(ctx context.Context, events []provision.Event) ([]provision.Published, error) {
-	published, err := e.EventPublisher.Publish(ctx, events)
-	e.m.events.Add(float64(len(published)))
+func (e measuredEvents) Publish(ctx context.Context, after uint64, events []provision.Event) (provision.Published, error) {
+	published, err := e.EventPublisher.Publish(ctx, after, events)
+	e.m.events.Add(float64(len(published.IDs)))
 	return published, err
 }

@@ -127,7 +127,7 @@ func TestARestoredDatabase(t *testing.T) {
 			w = s.start(map[string]string{"WORKER_NAME": "second"})
 			s.publish(named(after, "after-")...)
 			s.wantState(provision.Ready, before+after)
-			s.eventually("all events published", func() bool { return s.count(`select count(*) from events where stream_sequence is null`) == 0 })
+			s.eventually("all events published", func() bool { return s.count(`select count(*) from outbox`) == 0 })
 			w.stop()
 
 			s.use(backup)
@@ -167,7 +167,7 @@ func TestARestoredDatabase(t *testing.T) {
 				s.wantState(provision.Ready, 1)
 				executed++
 			}
-			s.eventually("all events published", func() bool { return s.count(`select count(*) from events where stream_sequence is null`) == 0 })
+			s.eventually("all events published", func() bool { return s.count(`select count(*) from outbox`) == 0 })
 			if got := s.cloud.Stats().CreatesExecuted; got != executed {
 				t.Errorf("%d creates were executed, want %d", got, executed)
 			}
@@ -259,7 +259,7 @@ func TestAWorkerStopsActing(t *testing.T) {
 	s.eventually("readiness", func() bool { return get(t, w, "/readyz") == 200 })
 
 	// A replica that lost the newest events took over.
-	s.eventually("all events published", func() bool { return s.count(`select count(*) from events where stream_sequence is null`) == 0 })
+	s.eventually("all events published", func() bool { return s.count(`select count(*) from outbox`) == 0 })
 	lost := nats.NewMsg("dds.events.lost")
 	lost.Data = fmt.Appendf(nil, `{"id": %d, "request_id": "lost", "kind": "building", "state": "building", "instance_id": "i-lost", "at": "2026-01-01T00:00:00Z"}`,
 		s.count(`select max(id) from events`)+7)

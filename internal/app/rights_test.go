@@ -178,7 +178,7 @@ func TestLeastRightsSuffice(t *testing.T) {
 	s.wantState(provision.Ready, 2)
 	s.wantOneEach(2)
 	s.eventually("the copy of the refused request, and all events", func() bool {
-		return s.nats.messages(t, "DDS_REJECTED") == 1 && s.count(`select count(*) from events where stream_sequence is null`) == 0
+		return s.nats.messages(t, "DDS_REJECTED") == 1 && s.count(`select count(*) from outbox`) == 0
 	})
 	s.nats.connect(t, s.ca, "worker").canAskForTheLastEvent(t)
 

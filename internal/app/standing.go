@@ -112,9 +112,9 @@ type standingEvents struct {
 	standing *standing
 }
 
-func (e standingEvents) Publish(ctx context.Context, events []provision.Event) ([]provision.Published, error) {
+func (e standingEvents) Publish(ctx context.Context, after uint64, events []provision.Event) (provision.Published, error) {
 	if e.standing.barred.Load() {
-		return nil, errBarred
+		return provision.Published{After: after, Last: after}, errBarred
 	}
-	return e.EventPublisher.Publish(ctx, events)
+	return e.EventPublisher.Publish(ctx, after, events)
 }

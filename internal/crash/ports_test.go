@@ -62,12 +62,16 @@ func (r rows) RecordPolls(ctx context.Context, batch []provision.PollResult) err
 
 func (r rows) Lead(ctx context.Context) (func(), bool, error) { return r.db().Lead(ctx) }
 
-func (r rows) Unpublished(ctx context.Context, limit int) ([]provision.Event, error) {
-	return read(r.process, "read events", func() ([]provision.Event, error) { return r.db().Unpublished(ctx, limit) })
+func (r rows) Unpublished(ctx context.Context, limit int) (events []provision.Event, after uint64, err error) {
+	events, err = read(r.process, "read events", func() (e []provision.Event, err error) {
+		e, after, err = r.db().Unpublished(ctx, limit)
+		return e, err
+	})
+	return events, after, err
 }
 
-func (r rows) MarkPublished(ctx context.Context, batch []provision.Published) error {
-	return write(r.process, "mark published", func() error { return r.db().MarkPublished(ctx, batch) })
+func (r rows) MarkPublished(ctx context.Context, p provision.Published) error {
+	return write(r.process, "mark published", func() error { return r.db().MarkPublished(ctx, p) })
 }
 
 // calls is the cloud as a process sees it.

@@ -86,7 +86,6 @@ func (s settler) Nak(d time.Duration) error {
 // journal is the stream of events.
 type journal struct {
 	events []provision.Event // by sequence, from 1
-	last   map[string]uint64 // sequence of a request's last event
 }
 
 // publisher is the journal as a process sees it.
@@ -95,25 +94,20 @@ type publisher struct {
 	j *journal
 }
 
-func (p publisher) Publish(_ context.Context, events []provision.Event) ([]provision.Published, error) {
-	var out []provision.Published
-	for _, e := range events {
-		place, err := effect(p.process, "publish "+e.Kind, func() (uint64, error) { return p.j.publish(e), nil },
-			func(uint64) bool { return true })
-		if err != nil {
-			return out, err
-		}
-		out = append(out, provision.Published{ID: e.ID, Sequence: place})
-	}
-	return out, nil
+func (p publisher) Publish(_ context.Context, after uint64, events []provision.Event) (provision.Published, error) {
+	return effect(p.process, "publish", func() (provision.Published, error) { return p.j.publish(after, events), nil },
+		func(provision.Published) bool { return true })
 }
 
-// publish appends an event unless the journal has it, or is beyond it, already.
-func (j *journal) publish(e provision.Event) uint64 {
-	if at := j.last[e.RequestID]; at > 0 && j.events[at-1].ID >= e.ID {
-		return at
+// publish appends events behind the one at a place, or tells what is there instead.
+func (j *journal) publish(after uint64, events []provision.Event) provision.Published {
+	out := provision.Published{After: after}
+	if after == uint64(len(j.events)) {
+		j.events = append(j.events, events...)
 	}
-	j.events = append(j.events, e)
-	j.last[e.RequestID] = uint64(len(j.events))
-	return j.last[e.RequestID]
+	for _, e := range j.events[min(after, uint64(len(j.events))):] {
+		out.IDs = append(out.IDs, e.ID)
+	}
+	out.Last = uint64(len(j.events))
+	return out
 }

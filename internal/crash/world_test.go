@@ -173,7 +173,7 @@ func (g *ground) world(t *testing.T, s script, dialect provision.Dialect) *world
 	t.Helper()
 	g.runs++
 	w := &world{ground: g, t: t, script: s, dialect: dialect, project: fmt.Sprintf("p%07d", g.runs),
-		queue: &queue{settled: map[string]string{}}, journal: &journal{last: map[string]uint64{}}, ledger: &ledger{}, foreign: map[string]bool{}}
+		queue: &queue{settled: map[string]string{}}, journal: &journal{}, ledger: &ledger{}, foreign: map[string]bool{}}
 	cfg := ddsfake.Config{Dialect: string(dialect), Projects: map[string]string{w.project: region}, JobMin: time.Second,
 		JobMax: time.Second, JobLag: -1, DeleteTime: time.Second, SettleLag: -1, Seed: 1}
 	if dialect == provision.DialectUnion {
@@ -357,7 +357,7 @@ func (w *world) due() (d due) {
 		(select min(next_attempt_at) from requests where project_id = $1 and state = 'pending' and not look_first),
 		(select min(next_attempt_at) from requests where project_id = $1 and (state = 'pending' and look_first or state = 'creating')),
 		(select min(next_look_at) from instances where project_id = $1),
-		exists (select 1 from events where stream_sequence is null)`, w.project).Scan(&create, &look, &poll, &event))
+		exists (select 1 from outbox)`, w.project).Scan(&create, &look, &poll, &event))
 	for _, m := range []struct {
 		from *time.Time
 		to   *moment

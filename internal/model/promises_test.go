@@ -19,7 +19,7 @@ func (w *world) ended() bool {
 		}
 	}
 	for _, e := range w.store.Events() {
-		if e.Sequence == 0 {
+		if !e.Published {
 			return false
 		}
 	}

@@ -64,12 +64,16 @@ func (r rows) Lead(ctx context.Context) (func(), bool, error) {
 	return r.w.store.Lead(ctx)
 }
 
-func (r rows) Unpublished(ctx context.Context, limit int) ([]provision.Event, error) {
-	return look(r.process, "read events", func() ([]provision.Event, error) { return r.w.store.Unpublished(ctx, limit) })
+func (r rows) Unpublished(ctx context.Context, limit int) (events []provision.Event, after uint64, err error) {
+	events, err = look(r.process, "read events", func() (e []provision.Event, err error) {
+		e, after, err = r.w.store.Unpublished(ctx, limit)
+		return e, err
+	})
+	return events, after, err
 }
 
-func (r rows) MarkPublished(ctx context.Context, batch []provision.Published) error {
-	return r.write("mark published", func() error { return r.w.store.MarkPublished(ctx, batch) })
+func (r rows) MarkPublished(ctx context.Context, p provision.Published) error {
+	return r.write("mark published", func() error { return r.w.store.MarkPublished(ctx, p) })
 }
 
 func (r rows) Budgets(ctx context.Context, scopes []string) (states map[string]*provision.BudgetState, now time.Time, err error) {

@@ -105,39 +105,33 @@ func (s settler) Nak(d time.Duration) error {
 type journal struct {
 	mu     sync.Mutex
 	events []provision.Event // by sequence, from 1
-	last   map[string]uint64 // sequence of a request's last event
 }
 
 // publisher is the journal as a process sees it.
 type publisher struct{ *process }
 
-func (p publisher) Publish(_ context.Context, events []provision.Event) ([]provision.Published, error) {
-	var out []provision.Published
-	for _, e := range events {
-		place, err := effect(p.process, func() (uint64, error) {
-			place := p.w.journal.publish(e)
-			if !p.w.isCalm() && p.w.dice("publish").Float64() < 0.03 {
-				p.w.tally("receipt lost")
-				return 0, errDown
-			}
-			return place, nil
-		})
-		if err != nil {
-			return out, err
+func (p publisher) Publish(_ context.Context, after uint64, events []provision.Event) (provision.Published, error) {
+	return effect(p.process, func() (provision.Published, error) {
+		published := p.w.journal.publish(after, events)
+		if !p.w.isCalm() && p.w.dice("publish").Float64() < 0.03 {
+			p.w.tally("receipt lost")
+			return provision.Published{After: after, Last: after}, errDown
 		}
-		out = append(out, provision.Published{ID: e.ID, Sequence: place})
-	}
-	return out, nil
+		return published, nil
+	})
 }
 
-// publish appends an event unless the journal has it, or is beyond it, already.
-func (j *journal) publish(e provision.Event) uint64 {
+// publish appends events behind the one at a place, or tells what is there instead.
+func (j *journal) publish(after uint64, events []provision.Event) provision.Published {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if at := j.last[e.RequestID]; at > 0 && j.events[at-1].ID >= e.ID {
-		return at
+	out := provision.Published{After: after}
+	if after == uint64(len(j.events)) {
+		j.events = append(j.events, events...)
 	}
-	j.events = append(j.events, e)
-	j.last[e.RequestID] = uint64(len(j.events))
-	return j.last[e.RequestID]
+	for _, e := range j.events[min(after, uint64(len(j.events))):] {
+		out.IDs = append(out.IDs, e.ID)
+	}
+	out.Last = uint64(len(j.events))
+	return out
 }

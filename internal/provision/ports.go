@@ -47,10 +47,13 @@ type RejectedCopies interface {
 	Copy(Rejection)
 }
 
-// EventPublisher publishes events in their order for each request. It returns
-// those that are in the stream, even beside an error.
+// EventPublisher publishes events.
 type EventPublisher interface {
-	Publish(ctx context.Context, events []Event) ([]Published, error)
+	// Publish puts the events into the stream, in their order, behind the message at
+	// after, which must be its last. Where it is not, Publish tells what is there
+	// instead and publishes nothing. What it returns holds even beside an error, and
+	// without one it always tells something new.
+	Publish(ctx context.Context, after uint64, events []Event) (Published, error)
 }
 
 // Event is one thing that happened to a request.
@@ -68,9 +71,6 @@ type Event struct {
 	// Concerns is the stream sequence of the one message that a refusal is
 	// about; 0 for all other events.
 	Concerns uint64 `json:"-"`
-	// After is the stream sequence of the request's event before this one, 0 if
-	// there is none: it fences a relay that was paused.
-	After uint64 `json:"-"`
 }
 
 // EventError is why a request waits, failed or was refused.
@@ -80,10 +80,11 @@ type EventError struct {
 	Class   string `json:"class,omitempty"`
 }
 
-// Published is an event's place in the stream of events.
+// Published tells what the stream of events holds: behind the message at After and
+// up to the one at Last the events with these ids, and none of ours beside them.
 type Published struct {
-	ID       int64
-	Sequence uint64
+	After, Last uint64
+	IDs         []int64
 }
 
 // ---- the cloud ----
@@ -260,6 +261,10 @@ type RelayStore interface {
 	// Lead returns a function that gives the lead back, or ok false while
 	// another process has it.
 	Lead(ctx context.Context) (release func(), ok bool, err error)
-	Unpublished(ctx context.Context, limit int) ([]Event, error)
-	MarkPublished(ctx context.Context, batch []Published) error
+	// Unpublished returns the oldest events that are not noted as published, in their
+	// order, and the place in the stream up to which everything is noted.
+	Unpublished(ctx context.Context, limit int) (events []Event, after uint64, err error)
+	// MarkPublished notes what the stream holds. The place is noted only if it still
+	// is what p begins at.
+	MarkPublished(ctx context.Context, p Published) error
 }

@@ -12,6 +12,7 @@ type Relay struct {
 	Publisher EventPublisher
 	Batch     int
 	Timeout   time.Duration // of publishing one batch, and of recording that it is published
+	Rest      time.Duration // after a batch that was not full: what comes meanwhile goes together
 	Health    *Health
 	Due       Bell
 }
@@ -34,6 +35,9 @@ func (r *Relay) Run(ctx, work context.Context) {
 				failed = err
 				stop()
 			}
+			if !more {
+				Bell(nil).wait(ctx, r.Rest)
+			}
 			return more, err
 		})
 		for more := failed == nil && ctx.Err() != nil; more; {
@@ -43,19 +47,22 @@ func (r *Relay) Run(ctx, work context.Context) {
 	})
 }
 
-// Round publishes one batch of events and notes their places in the stream.
+// Round publishes one batch of events and notes how far the stream is known then. It
+// begins where the last note ends, so the stream refuses everything if somebody
+// published without noting it: a relay that died, or one that is about to. Then it
+// notes what is there, and the next round goes on behind that.
 func (r *Relay) Round(ctx context.Context) (more bool, err error) {
-	events, err := r.Store.Unpublished(ctx, r.Batch)
+	events, after, err := r.Store.Unpublished(ctx, r.Batch)
 	if err != nil || len(events) == 0 {
 		return false, err
 	}
 	sending, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	published, failed := r.Publisher.Publish(sending, events)
-	if len(published) > 0 {
+	published, failed := r.Publisher.Publish(sending, after, events)
+	if published.Last != after {
 		marking, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
 		defer cancel()
 		failed = errors.Join(failed, r.Store.MarkPublished(marking, published))
 	}
-	return len(events) == r.Batch, failed
+	return failed == nil && (len(events) == r.Batch || len(published.IDs) < len(events)), failed
 }

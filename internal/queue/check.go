@@ -62,6 +62,9 @@ func checkStream(ctx context.Context, js jetstream.JetStream, l Layout, want jet
 		return nil, fmt.Errorf("stream %s takes messages within %v for duplicates, which should be %v: run `worker migrate`",
 			want.Name, have.Duplicates, want.Duplicates)
 	}
+	if lacksBatches(want, *have) {
+		return nil, fmt.Errorf("stream %s takes no batches: run `worker migrate`, with a NATS server of version 2.12 or later", want.Name)
+	}
 	return have, nil
 }
 

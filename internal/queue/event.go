@@ -42,7 +42,7 @@ func eventMessage(e provision.Event) (*nats.Msg, error) {
 	return msg, nil
 }
 
-// ParseEvent reads a message of DDS_EVENTS. It does not know After.
+// ParseEvent reads a message of DDS_EVENTS.
 func ParseEvent(headers nats.Header, body []byte) (provision.Event, error) {
 	var e provision.Event
 	if err := json.Unmarshal(body, &e); err != nil {

@@ -4,23 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"ddsworker/internal/provision"
 )
 
 const (
-	maxPending = 512 // events that wait for their receipt at once
-	maxTries   = 5   // for an event whose predecessor keeps changing
+	// A batch is stored whole or not at all, and synced to the disk once. That has a
+	// price of its own at the server, about 2 ms, which few messages do not repay.
+	smallBatch = 16
+	maxBatched = 1000    // messages in a batch, the most that a server takes by default
+	batchBytes = 8 << 20 // bodies in a batch, bytes
+	maxPending = 512     // messages that wait for a receipt of their own at once
+	headerRoom = 1 << 10 // bytes that the headers and the subject of an event may take
 )
 
 // Events publishes to DDS_EVENTS. It implements provision.EventPublisher.
 //
-// Each event says after which message of its request it belongs, so the stream
-// refuses one that comes too late: a relay that was paused cannot publish
-// between or behind what its successor published.
+// What it sends says at which place of the whole stream it belongs, so the stream
+// refuses what comes too late: a relay that was paused cannot publish between or
+// behind what its successor published.
 type Events struct {
 	js jetstream.JetStream
 }
@@ -30,143 +37,178 @@ var _ provision.EventPublisher = (*Events)(nil)
 // NewEvents returns an Events.
 func NewEvents(js jetstream.JetStream) *Events { return &Events{js: js} }
 
-// lane is what is left to publish of one request, in its order.
-type lane struct {
-	subject string
-	events  []provision.Event
-	after   uint64 // sequence that the subject's last message should have
-	tries   int    // for the first of events
-}
-
-// Publish publishes each request's events one after the other, and those of
-// different requests at the same time. It returns what is known to be in the
-// stream, even beside an error. An event that the stream has already, however
-// long ago, is returned with its own sequence or that of a later one.
-func (p *Events) Publish(ctx context.Context, events []provision.Event) ([]provision.Published, error) {
-	lanes := lanesOf(events)
-	var published []provision.Published
+// Publish implements provision.EventPublisher. An event that the stream takes in no
+// form holds up the later ones of its request and no others.
+func (p *Events) Publish(ctx context.Context, after uint64, events []provision.Event) (provision.Published, error) {
+	done := provision.Published{After: after, Last: after}
+	held := map[string]bool{}
 	var failures []error
-	for len(lanes) > 0 {
-		var open []*lane
-		for chunk := range slices.Chunk(lanes, maxPending) {
-			receipts := make([]receipt, len(chunk))
-			for i, l := range chunk {
-				receipts[i] = p.send(l)
+	hold := func(e provision.Event, err error) {
+		held[e.RequestID] = true
+		failures = append(failures, fmt.Errorf("publish event %d of request %s: %w", e.ID, e.RequestID, err))
+	}
+	for len(events) > 0 {
+		var batch []message
+		batch, events = p.fill(events, held, hold)
+		stored, err := p.send(ctx, done.Last, batch)
+		for _, m := range batch[:stored] {
+			done.IDs = append(done.IDs, m.event.ID)
+		}
+		done.Last += uint64(stored)
+		switch {
+		case err == nil:
+		case isTooLarge(err):
+			hold(batch[stored].event, err)
+			events = append(eventsOf(batch[stored+1:]), events...)
+		case isElsewhere(err):
+			return p.catchUp(ctx, done)
+		default:
+			return done, fmt.Errorf("publish event %d of request %s: %w", batch[stored].event.ID, batch[stored].event.RequestID, err)
+		}
+	}
+	return done, summary(failures)
+}
+
+// message is an event and what is sent of it.
+type message struct {
+	event provision.Event
+	msg   *nats.Msg
+}
+
+// fill takes the next batch off the events, without those that are held up.
+func (p *Events) fill(events []provision.Event, held map[string]bool, hold func(provision.Event, error)) (batch []message, rest []provision.Event) {
+	limit := int(p.js.Conn().MaxPayload()) - headerRoom
+	bytes := 0
+	for n, e := range events {
+		if len(batch) == maxBatched || bytes >= batchBytes {
+			return batch, events[n:]
+		}
+		if held[e.RequestID] {
+			continue
+		}
+		msg, err := eventMessage(e)
+		if err == nil && len(msg.Data) > limit {
+			err = fmt.Errorf("%w: %d bytes", nats.ErrMaxPayload, len(msg.Data))
+		}
+		if err != nil {
+			hold(e, err)
+			continue
+		}
+		batch = append(batch, message{e, msg})
+		bytes += len(msg.Data)
+	}
+	return batch, nil
+}
+
+func eventsOf(batch []message) []provision.Event {
+	events := make([]provision.Event, len(batch))
+	for n, m := range batch {
+		events[n] = m.event
+	}
+	return events
+}
+
+// send puts the messages into the stream, in their order, right behind the message
+// at last, and returns how many of them it has.
+func (p *Events) send(ctx context.Context, last uint64, batch []message) (stored int, err error) {
+	if len(batch) < smallBatch {
+		return p.sendEach(ctx, last, batch)
+	}
+	msgs := make([]*nats.Msg, len(batch))
+	for n, m := range batch {
+		msgs[n] = m.msg
+	}
+	// Of a batch only the first message can say what it expects.
+	msgs[0].Header.Set(jetstream.ExpectedStreamHeader, EventsStream)
+	msgs[0].Header.Set(jetstream.ExpectedLastSeqHeader, strconv.FormatUint(last, 10))
+	ack, err := jetstreamext.PublishMsgBatch(ctx, p.js, msgs, jetstreamext.BatchFlowControl{AckFirst: false})
+	switch {
+	case err == nil && ack.Sequence != last+uint64(len(batch)):
+		return 0, fmt.Errorf("the stream put %d messages behind %d and says that the last is at %d", len(batch), last, ack.Sequence)
+	case err == nil:
+		return len(batch), nil
+	case isBatchTrouble(err):
+		for n, m := range batch {
+			if batch[n].msg, err = eventMessage(m.event); err != nil {
+				return 0, err
 			}
-			for i, l := range chunk {
-				stored, err := p.settle(ctx, l, receipts[i])
-				published = append(published, stored...)
-				switch {
-				case err != nil:
-					failures = append(failures, fmt.Errorf("publish event %d of request %s: %w", l.events[0].ID, l.events[0].RequestID, err))
-				case len(l.events) > 0:
-					open = append(open, l)
+		}
+		return p.sendEach(ctx, last, batch)
+	}
+	return 0, err
+}
+
+// sendEach does the same with a receipt for each message. Each expects the one
+// before it, so that none is stored if one before it was not.
+func (p *Events) sendEach(ctx context.Context, last uint64, batch []message) (stored int, err error) {
+	for stored < len(batch) {
+		chunk := batch[stored:min(len(batch), stored+maxPending)]
+		receipts := make([]jetstream.PubAckFuture, len(chunk))
+		for n, m := range chunk {
+			receipts[n], err = p.js.PublishMsgAsync(m.msg,
+				jetstream.WithExpectStream(EventsStream),
+				jetstream.WithExpectLastSequence(last+uint64(stored+n)),
+				jetstream.WithStallWait(callTimeout))
+			if err != nil {
+				receipts = receipts[:n]
+				break
+			}
+		}
+		for _, receipt := range receipts {
+			select {
+			case <-ctx.Done():
+				return stored, ctx.Err()
+			case ack := <-receipt.Ok():
+				if ack.Duplicate || ack.Sequence != last+uint64(stored)+1 {
+					return stored, errElsewhere
 				}
+				stored++
+			case err := <-receipt.Err():
+				return stored, err
 			}
 		}
-		lanes = open
-	}
-	return published, summary(failures)
-}
-
-func lanesOf(events []provision.Event) []*lane {
-	var lanes []*lane
-	byRequest := map[string]*lane{}
-	for _, e := range events {
-		l := byRequest[e.RequestID]
-		if l == nil {
-			l = &lane{subject: EventSubject(e.RequestID), after: e.After}
-			byRequest[e.RequestID] = l
-			lanes = append(lanes, l)
+		if err != nil {
+			return stored, err
 		}
-		l.events = append(l.events, e)
 	}
-	return lanes
+	return stored, nil
 }
 
-// pass takes the events up to an id off the lane: they are in the stream, the
-// last of them at sequence.
-func (l *lane) pass(id int64, sequence uint64) []provision.Published {
-	var passed []provision.Published
-	for len(l.events) > 0 && l.events[0].ID <= id {
-		passed = append(passed, provision.Published{ID: l.events[0].ID, Sequence: sequence})
-		l.events = l.events[1:]
-	}
-	l.after, l.tries = sequence, 0
-	return passed
+// errElsewhere means that the stream has more, or less, than was thought.
+var errElsewhere = errors.New("the last message of the stream is another one")
+
+// isElsewhere reports whether the stream refused messages because of those that it
+// has: another one than the expected is its last, or one of them is there already.
+func isElsewhere(err error) bool {
+	return errors.Is(err, errElsewhere) || hasCode(err, jetstream.JSErrCodeStreamWrongLastSequence,
+		jetstream.JSErrCodeStreamWrongLastSequenceConstant, jetstreamext.JSErrCodeBatchPublishDuplicateMsgID)
 }
 
-// receipt is a promise of the stream, or the reason why there is none.
-type receipt struct {
-	future jetstream.PubAckFuture
-	err    error
+// isBatchTrouble reports whether a batch was refused for what single messages may do:
+// a limit of the server for batches, or one message that the stream does not take,
+// which leaves a gap.
+func isBatchTrouble(err error) bool {
+	return hasCode(err, jetstreamext.JSErrCodeBatchPublishExceedsLimit, jetstreamext.JSErrCodeBatchPublishIncomplete,
+		jetstreamext.JSErrCodeAtomicPublishTooManyInflight) || isTooLarge(err)
 }
 
-// send publishes the first event of a lane and does not wait.
-func (p *Events) send(l *lane) receipt {
-	msg, err := eventMessage(l.events[0])
-	if err != nil {
-		return receipt{err: err}
-	}
-	future, err := p.js.PublishMsgAsync(msg,
-		jetstream.WithExpectStream(EventsStream),
-		jetstream.WithExpectLastSequencePerSubject(l.after),
-		jetstream.WithStallWait(callTimeout))
-	return receipt{future, err}
+// isTooLarge reports whether the stream refused a message for its size.
+func isTooLarge(err error) bool {
+	const codeMessageTooLarge, codeHeadersTooLarge = 10054, 10097
+	return hasCode(err, codeMessageTooLarge, codeHeadersTooLarge)
 }
 
-// settle waits for the receipt of a lane's first event, and returns what the
-// stream has of the lane. Where that is nothing, and no error either, the lane
-// knows its place better now and is sent again.
-func (p *Events) settle(ctx context.Context, l *lane, r receipt) ([]provision.Published, error) {
-	if r.err != nil {
-		return nil, r.err
-	}
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case ack := <-r.future.Ok():
-		return l.pass(l.events[0].ID, ack.Sequence), nil
-	case err := <-r.future.Err():
-		if !isWrongSequence(err) || l.tries >= maxTries {
-			return nil, err
-		}
-		l.tries++
-		return p.locate(ctx, l)
-	}
-}
-
-// locate asks the stream what it has of a lane's request.
-func (p *Events) locate(ctx context.Context, l *lane) ([]provision.Published, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	stream, err := p.js.Stream(ctx, EventsStream)
-	if err != nil {
-		return nil, err
-	}
-	last, err := stream.GetLastMsgForSubject(ctx, l.subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		l.after = 0 // what was there has aged out, or the stream is a new one
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	// What cannot be read is not ours, so ours comes after it. What can be read
-	// is as far as some relay came: everything before it is there, or was.
-	if e, err := ParseEvent(last.Header, last.Data); err == nil && e.RequestID == l.events[0].RequestID && e.ID >= l.events[0].ID {
-		return l.pass(e.ID, last.Sequence), nil
-	}
-	l.after = last.Sequence
-	return nil, nil
-}
-
-// isWrongSequence reports whether the stream refused a message because another
-// one than the expected was before it.
-func isWrongSequence(err error) bool {
+func hasCode(err error, codes ...jetstream.ErrorCode) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+	if !ok {
+		return false
+	}
+	for _, code := range codes {
+		if api.ErrorCode == code {
+			return true
+		}
+	}
+	return false
 }
 
 // summary keeps an error short when the same thing failed for a thousand events.

@@ -4,7 +4,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,8 +16,8 @@ import (
 	"ddsworker/internal/provision"
 )
 
-func event(id int64, request string, after uint64) provision.Event {
-	return provision.Event{ID: id, RequestID: request, Kind: "test", State: provision.Pending, At: time.Unix(1, 0).UTC(), After: after}
+func event(id int64, request string) provision.Event {
+	return provision.Event{ID: id, RequestID: request, Kind: "test", State: provision.Pending, At: time.Unix(1, 0).UTC()}
 }
 
 // stored lists the ids of the events of a request, or of all with "*".
@@ -46,45 +48,65 @@ func stored(t *testing.T, js jetstream.JetStream, subject string) []int64 {
 	return ids
 }
 
-// put publishes and returns the sequences by event id.
-func put(t *testing.T, js jetstream.JetStream, events ...provision.Event) map[int64]uint64 {
+// lastPlace is the sequence of the last message of the stream.
+func lastPlace(t *testing.T, js jetstream.JetStream) uint64 {
 	t.Helper()
-	published, err := NewEvents(js).Publish(deadline(t), events)
+	stream, err := js.Stream(deadline(t), EventsStream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sequences := map[int64]uint64{}
-	for _, p := range published {
-		sequences[p.ID] = p.Sequence
-	}
-	if len(sequences) != len(events) {
-		t.Fatalf("published %v of %d events", published, len(events))
-	}
-	return sequences
+	return stream.CachedInfo().State.LastSeq
 }
 
-func TestEventsInOrder(t *testing.T) {
-	js := ready(t)
+// put publishes behind whatever is there.
+func put(t *testing.T, js jetstream.JetStream, events ...provision.Event) {
+	t.Helper()
+	if p := publishAt(t, js, lastPlace(t, js), events...); len(p.IDs) != len(events) {
+		t.Fatalf("published %v of %d events", p.IDs, len(events))
+	}
+}
+
+func publishAt(t *testing.T, js jetstream.JetStream, after uint64, events ...provision.Event) provision.Published {
+	t.Helper()
+	p, err := NewEvents(js).Publish(deadline(t), after, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// sequenceOf makes events of a few requests with the ids from first on.
+func sequenceOf(first, n int) []provision.Event {
 	var events []provision.Event
-	const requests, each = 700, 3 // more requests than may wait for a receipt at once
-	for step := range each {
-		for r := range requests {
-			events = append(events, event(int64(step*requests+r+1), fmt.Sprint("r", r), 0))
-		}
+	for id := first; id < first+n; id++ {
+		events = append(events, event(int64(id), fmt.Sprint("r", id%7)))
 	}
-	sequences := put(t, js, events...)
-	for r := range requests {
-		a, b, c := sequences[int64(r+1)], sequences[int64(requests+r+1)], sequences[int64(2*requests+r+1)]
-		if !(a < b && b < c) {
-			t.Fatalf("request %d: sequences %d, %d, %d", r, a, b, c)
-		}
+	return events
+}
+
+func numbers(first, n int) (ids []int64) {
+	for id := first; id < first+n; id++ {
+		ids = append(ids, int64(id))
 	}
-	if got := stored(t, js, EventSubject("r7")); fmt.Sprint(got) != "[8 708 1408]" {
-		t.Errorf("events of r7: %v", got)
-	}
-	last, err := LastEventID(deadline(t), js)
-	if err != nil || last < 2*requests {
-		t.Errorf("last event %d, %v", last, err)
+	return ids
+}
+
+// One by one, in a batch and in several, they come in their order and once.
+func TestEventsInOrder(t *testing.T) {
+	for _, n := range []int{1, smallBatch - 1, smallBatch, maxBatched, 2*maxBatched + 3} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			js := ready(t)
+			p := publishAt(t, js, 0, sequenceOf(1, n)...)
+			if !slices.Equal(p.IDs, numbers(1, n)) || p.Last != uint64(n) || p.After != 0 {
+				t.Errorf("it tells of %d events from %d to %d", len(p.IDs), p.After, p.Last)
+			}
+			if got := stored(t, js, "*"); !slices.Equal(got, numbers(1, n)) {
+				t.Errorf("%d are stored", len(got))
+			}
+			if last, err := LastEventID(deadline(t), js); err != nil || last != int64(n) {
+				t.Errorf("last event %d, %v", last, err)
+			}
+		})
 	}
 }
 
@@ -94,37 +116,77 @@ func TestLastEventIDOfAnEmptyStream(t *testing.T) {
 	}
 }
 
-// A relay that crashed before it noted what it published does so again, within
-// the stream's duplicate window or long after it.
+// A relay that crashed before it noted what it published does so again, within the
+// stream's duplicate window or long after it.
 func TestEventsAgain(t *testing.T) {
 	for _, window := range []time.Duration{2 * time.Minute, 0} {
-		t.Run(window.String(), func(t *testing.T) {
-			js := eventsWithin(t, window)
-			first := put(t, js, event(1, "r", 0), event(2, "r", 0))
-			forget(t, js, window)
-			again := put(t, js, event(1, "r", 0), event(2, "r", 0), event(3, "r", 0))
-			if got := stored(t, js, "*"); fmt.Sprint(got) != "[1 2 3]" {
-				t.Errorf("stored %v", got)
-			}
-			if again[1] < first[1] || again[2] != first[2] || again[3] <= again[2] {
-				t.Errorf("sequences were %v, then %v", first, again)
-			}
-		})
+		for _, n := range []int{2, 50, maxBatched + 5} {
+			t.Run(fmt.Sprint(window, n), func(t *testing.T) {
+				js := eventsWithin(t, window)
+				publishAt(t, js, 0, sequenceOf(1, n)...)
+				forget(t, js, window)
+				var noted []int64
+				at := uint64(0)
+				for at < lastPlace(t, js) { // as many rounds as it takes
+					p := publishAt(t, js, at, sequenceOf(1, n+20)...)
+					if p.After != at || p.Last <= at {
+						t.Fatalf("behind %d it tells of %d to %d", at, p.After, p.Last)
+					}
+					noted, at = append(noted, p.IDs...), p.Last
+				}
+				if !slices.Equal(noted, numbers(1, n)) || !slices.Equal(stored(t, js, "*"), noted) {
+					t.Errorf("it found %d events and %d are stored, want %d", len(noted), len(stored(t, js, "*")), n)
+				}
+				publishAt(t, js, at, sequenceOf(n+1, 20)...)
+				if got := stored(t, js, "*"); !slices.Equal(got, numbers(1, n+20)) {
+					t.Errorf("%d are stored in the end, want %d", len(got), n+20)
+				}
+			})
+		}
 	}
 }
 
 // The successor published more while a relay was paused in the middle.
 func TestPausedRelay(t *testing.T) {
-	js := eventsWithin(t, 0)
-	first := put(t, js, event(1, "r", 0))
-	successor := put(t, js, event(2, "r", first[1]), event(3, "r", 0))
-	forget(t, js, 0)
-	paused := put(t, js, event(2, "r", first[1]))
-	if paused[2] < successor[2] {
-		t.Errorf("event 2 is at %d, the paused relay was told %d", successor[2], paused[2])
+	for _, n := range []int{1, 100} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			js := eventsWithin(t, 0)
+			publishAt(t, js, 0, sequenceOf(1, n)...)
+			publishAt(t, js, uint64(n), sequenceOf(n+1, 30)...)
+			forget(t, js, 0)
+			p := publishAt(t, js, uint64(n), sequenceOf(n+1, 10)...)
+			if !slices.Equal(p.IDs, numbers(n+1, 30)) {
+				t.Errorf("the paused relay was told of %v", p.IDs)
+			}
+			if got := stored(t, js, "*"); !slices.Equal(got, numbers(1, n+30)) {
+				t.Errorf("stored %v", got)
+			}
+		})
 	}
-	if got := stored(t, js, "*"); fmt.Sprint(got) != "[1 2 3]" {
-		t.Errorf("stored %v", got)
+}
+
+// Of relays that all take themselves for the leader, and note where they are after
+// each batch alone, none publishes twice or out of order.
+func TestRelaysAtTheSameTime(t *testing.T) {
+	js := eventsWithin(t, 0)
+	const relays, events = 4, 600
+	var wait sync.WaitGroup
+	for r := range relays {
+		wait.Go(func() {
+			at, known := uint64(0), 0
+			for known < events {
+				p, err := NewEvents(js).Publish(deadline(t), at, sequenceOf(known+1, min(events-known, 5+10*r)))
+				if err != nil && p.Last == at {
+					continue // somebody was faster still
+				}
+				known += len(p.IDs)
+				at = p.Last
+			}
+		})
+	}
+	wait.Wait()
+	if got := stored(t, js, "*"); !slices.Equal(got, numbers(1, events)) {
+		t.Errorf("%d are stored: %v", len(got), got)
 	}
 }
 
@@ -169,49 +231,97 @@ func forget(t *testing.T, js jetstream.JetStream, window time.Duration) {
 	}
 }
 
-func TestEventsAfterTheEarlierOnesAgedOut(t *testing.T) {
-	js := ready(t)
-	first := put(t, js, event(1, "r", 0), event(2, "other", 0))
-	stream, err := js.Stream(deadline(t), EventsStream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Purge(deadline(t), jetstream.WithPurgeSubject(EventSubject("r"))); err != nil {
-		t.Fatal(err)
-	}
-	put(t, js, event(3, "r", first[1]))
-	if got := stored(t, js, EventSubject("r")); fmt.Sprint(got) != "[3]" {
-		t.Errorf("stored %v", got)
-	}
-}
-
-func TestEventsBehindSomethingElse(t *testing.T) {
-	js := ready(t)
-	if _, err := js.Publish(deadline(t), EventSubject("r"), []byte("not an event")); err != nil {
-		t.Fatal(err)
-	}
-	if got := put(t, js, event(1, "r", 0), event(2, "r", 0)); got[1] != 2 || got[2] != 3 {
-		t.Errorf("sequences %v", got)
+// The stream was emptied, made anew, or somebody else wrote into it.
+func TestTheStreamIsNotAsItWasLeft(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*testing.T, jetstream.Stream, jetstream.JetStream)
+		last   uint64
+	}{
+		"aged out": {func(t *testing.T, s jetstream.Stream, _ jetstream.JetStream) {
+			if err := s.Purge(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+		}, 2},
+		"one removed": {func(t *testing.T, s jetstream.Stream, _ jetstream.JetStream) {
+			if err := s.DeleteMsg(deadline(t), 2); err != nil {
+				t.Fatal(err)
+			}
+		}, 2},
+		"made anew": {func(t *testing.T, _ jetstream.Stream, js jetstream.JetStream) {
+			if err := js.DeleteStream(deadline(t), EventsStream); err != nil {
+				t.Fatal(err)
+			}
+			if err := Setup(deadline(t), js, testLayout()); err != nil {
+				t.Fatal(err)
+			}
+		}, 0},
+		"something else": {func(t *testing.T, _ jetstream.Stream, js jetstream.JetStream) {
+			if _, err := js.Publish(deadline(t), EventSubject("r"), []byte("not an event")); err != nil {
+				t.Fatal(err)
+			}
+		}, 3},
+		"something else, removed": {func(t *testing.T, s jetstream.Stream, js jetstream.JetStream) {
+			if _, err := js.Publish(deadline(t), EventSubject("r"), []byte("not an event")); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.DeleteMsg(deadline(t), 3); err != nil {
+				t.Fatal(err)
+			}
+		}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			js := ready(t)
+			publishAt(t, js, 0, event(1, "r"), event(2, "other"))
+			stream, err := js.Stream(deadline(t), EventsStream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.change(t, stream, js)
+			p := publishAt(t, js, 2, event(3, "r"))
+			if c.last != 2 {
+				if len(p.IDs) != 0 || p.Last != c.last {
+					t.Fatalf("it tells of %v up to %d, want nothing up to %d", p.IDs, p.Last, c.last)
+				}
+				p = publishAt(t, js, p.Last, event(3, "r"))
+			}
+			if fmt.Sprint(p.IDs) != "[3]" || p.Last != c.last+1 {
+				t.Errorf("it tells of %v up to %d", p.IDs, p.Last)
+			}
+		})
 	}
 }
 
 // One request that cannot be published does not hold up the others.
 func TestEventsBesideAnError(t *testing.T) {
-	js := ready(t)
-	huge := event(1, "huge", 0)
-	huge.Error = &provision.EventError{Message: strings.Repeat("x", int(js.Conn().MaxPayload()))}
-	published, err := NewEvents(js).Publish(deadline(t), []provision.Event{
-		huge, event(2, "a", 0), event(3, "huge", 0), event(4, "b", 0), event(5, "a", 0),
-	})
-	if err == nil || !strings.Contains(err.Error(), "event 1 of request huge") {
-		t.Errorf("error: %v", err)
-	}
-	var ids []int64
-	for _, p := range published {
-		ids = append(ids, p.ID)
-	}
-	if fmt.Sprint(ids) != "[2 4 5]" || fmt.Sprint(stored(t, js, "*")) != "[2 4 5]" {
-		t.Errorf("published %v, stored %v; event 3 must not come before event 1", ids, stored(t, js, "*"))
+	for name, limit := range map[string]int32{"larger than the server takes": -1, "larger than the stream takes": 2000} {
+		for _, others := range []int{3, 100} {
+			t.Run(fmt.Sprint(name, others), func(t *testing.T) {
+				js := ready(t)
+				huge := event(1, "huge")
+				huge.Error = &provision.EventError{Message: strings.Repeat("x", 4000)}
+				if limit < 0 {
+					huge.Error.Message = strings.Repeat("x", int(js.Conn().MaxPayload()))
+				}
+				stream, err := js.Stream(deadline(t), EventsStream)
+				if err != nil {
+					t.Fatal(err)
+				}
+				config := stream.CachedInfo().Config
+				config.MaxMsgSize = limit
+				if _, err := js.UpdateStream(deadline(t), config); err != nil {
+					t.Fatal(err)
+				}
+				events := append([]provision.Event{event(1000, "a"), huge, event(2, "huge")}, sequenceOf(3, others)...)
+				p, err := NewEvents(js).Publish(deadline(t), 0, events)
+				if err == nil || !strings.Contains(err.Error(), "event 1 of request huge") {
+					t.Errorf("error: %v", err)
+				}
+				want := append([]int64{1000}, numbers(3, others)...)
+				if !slices.Equal(p.IDs, want) || !slices.Equal(stored(t, js, "*"), want) || p.Last != uint64(len(want)) {
+					t.Errorf("published %v up to %d, stored %v; event 2 must not come before event 1", p.IDs, p.Last, stored(t, js, "*"))
+				}
+			})
+		}
 	}
 }
 
@@ -259,7 +369,7 @@ func TestEventSubjectIsUnique(t *testing.T) {
 
 func TestEventsOfOddIDs(t *testing.T) {
 	js := ready(t)
-	odd := event(1, "a.b c>", 0)
+	odd := event(1, "a.b c>")
 	odd.Concerns = 9
 	put(t, js, odd)
 	for e, err := range Watch(deadline(t), js, "a.b c>") {

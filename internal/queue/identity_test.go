@@ -71,14 +71,14 @@ func TestEventsSince(t *testing.T) {
 	if len(read) != 0 {
 		t.Errorf("an empty stream has %v", read)
 	}
-	put(t, js, event(3, "a", 0), event(4, "b", 0))
+	put(t, js, event(3, "a"), event(4, "b"))
 	if _, err := js.Publish(t.Context(), "dds.events.c", []byte("no event")); err != nil {
 		t.Fatal(err)
 	}
 	if last, err := LastEventID(deadline(t), js); err != nil || last != 0 {
 		t.Errorf("what cannot be read is taken for event %d, %v", last, err)
 	}
-	put(t, js, event(5, "d", 0))
+	put(t, js, event(5, "d"))
 	since(began)
 	if fmt.Sprint(read) != "[3 4 5]" {
 		t.Errorf("read %v, want 3, 4 and 5", read)

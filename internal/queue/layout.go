@@ -89,6 +89,7 @@ func (l Layout) streams() []jetstream.StreamConfig {
 	events.MaxAge = orDefault(l.EventsMaxAge, 7*day)
 	events.MaxBytes = orDefault(l.EventsMaxBytes, 1<<30)
 	events.AllowDirect = true
+	events.AllowAtomicPublish = true
 
 	return []jetstream.StreamConfig{requests, rejected, events}
 }

@@ -27,7 +27,7 @@ func rights() map[string][]string {
 		"worker": {
 			"$JS.API.STREAM.INFO.*",
 			"$JS.API.CONSUMER.INFO.DDS_REQUESTS.worker", "$JS.API.CONSUMER.MSG.NEXT.DDS_REQUESTS.worker", "$JS.ACK.DDS_REQUESTS.worker.>",
-			"dds.events.*", "$JS.API.DIRECT.GET.DDS_EVENTS.dds.events.*", "dds.rejected",
+			"dds.events.*", "$JS.API.DIRECT.GET.DDS_EVENTS", "$JS.API.DIRECT.GET.DDS_EVENTS.dds.events.*", "dds.rejected",
 		},
 		"publisher": {
 			"dds.requests", "$JS.API.STREAM.INFO.DDS_REQUESTS",
@@ -107,11 +107,15 @@ func TestNarrowRightsSuffice(t *testing.T) {
 			if copies.Dropped() != 0 {
 				t.Error("no copy of a refused message was stored")
 			}
-			// The second comes without its place, so the stream is asked for it.
+			// The second comes with an old place, so the stream is read.
 			events := NewEvents(c.JetStream())
-			for id := range int64(2) {
-				_, failed := events.Publish(t.Context(), []provision.Event{{ID: id + 1, RequestID: "one", State: provision.Pending}})
-				err = errors.Join(err, failed)
+			at := uint64(0)
+			for _, after := range []uint64{0, 0, 1} {
+				p, failed := events.Publish(t.Context(), after, []provision.Event{{ID: int64(after) + 1, RequestID: "one", State: provision.Pending}})
+				err, at = errors.Join(err, failed), p.Last
+			}
+			if at != 2 {
+				t.Errorf("the last event is at %d, want 2", at)
 			}
 			last, failed := LastEventID(t.Context(), c.JetStream())
 			if last != 2 {

@@ -18,7 +18,8 @@ const settlement = time.Second
 // Setup makes the streams and the consumer that are missing and verifies the
 // others as Check does. It writes the installation into streams that have none,
 // and the first recipient into DDS_REQUESTS where that publishes none or another
-// one of the layout; it narrows a duplicate window that is too wide, and gives
+// one of the layout; it narrows a duplicate window that is too wide, lets DDS_EVENTS
+// take batches, and gives
 // the consumer the AckWait and MaxAckPending of the layout.
 //
 // Of several that write different names into a stream at the same time, the one
@@ -80,7 +81,7 @@ func setUpStream(ctx context.Context, js jetstream.JetStream, l Layout, want jet
 		return err
 	}
 	known := describes(*have, want.Metadata)
-	if known && !tooWide(want, *have) {
+	if known && !tooWide(want, *have) && !lacksBatches(want, *have) {
 		return nil
 	}
 	if err := updateStream(ctx, js, want, *have); err != nil || known {
@@ -100,6 +101,7 @@ func updateStream(ctx context.Context, js jetstream.JetStream, want, have jetstr
 	if tooWide(want, have) {
 		have.Duplicates = want.Duplicates
 	}
+	have.AllowAtomicPublish = have.AllowAtomicPublish || want.AllowAtomicPublish
 	have.Metadata = maps.Clone(have.Metadata)
 	if have.Metadata == nil {
 		have.Metadata = map[string]string{}
@@ -178,4 +180,9 @@ func describes(have jetstream.StreamConfig, metadata map[string]string) bool {
 // tooWide reports whether a stream drops duplicates for longer than it should.
 func tooWide(want, have jetstream.StreamConfig) bool {
 	return want.Duplicates > 0 && have.Duplicates > want.Duplicates
+}
+
+// lacksBatches reports whether a stream refuses batches that it should take.
+func lacksBatches(want, have jetstream.StreamConfig) bool {
+	return want.AllowAtomicPublish && !have.AllowAtomicPublish
 }

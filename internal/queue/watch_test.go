@@ -58,11 +58,11 @@ func expect(t *testing.T, seen <-chan string, want string) {
 
 func TestWatch(t *testing.T) {
 	js := ready(t)
-	put(t, js, event(1, "r", 0), event(2, "other", 0), event(3, "r", 0))
+	put(t, js, event(1, "r"), event(2, "other"), event(3, "r"))
 	seen := watched(t, js, "r")
 	expect(t, seen, "1")
 	expect(t, seen, "3")
-	put(t, js, event(4, "r", 0), event(5, "other", 0), event(6, "r", 0))
+	put(t, js, event(4, "r"), event(5, "other"), event(6, "r"))
 	expect(t, seen, "4")
 	expect(t, seen, "6")
 }
@@ -74,7 +74,7 @@ func TestWatchWaitsForTheStream(t *testing.T) {
 	if err := Setup(deadline(t), js, testLayout()); err != nil {
 		t.Fatal(err)
 	}
-	put(t, js, event(1, "r", 0))
+	put(t, js, event(1, "r"))
 	expect(t, seen, "1")
 }
 
@@ -86,13 +86,13 @@ func TestWatchSurvivesARestart(t *testing.T) {
 	if err := Setup(deadline(t), js, testLayout()); err != nil {
 		t.Fatal(err)
 	}
-	put(t, js, event(1, "r", 0))
+	put(t, js, event(1, "r"))
 	seen := watched(t, js, "r")
 	expect(t, seen, "1")
 	stopServer(s)
 	startServer(t, dir, port)
 	eventually(t, "connected again", js.Conn().IsConnected)
-	put(t, js, event(2, "r", 0))
+	put(t, js, event(2, "r"))
 	for got := range seen {
 		if strings.HasPrefix(got, "error") {
 			continue // allowed to say so

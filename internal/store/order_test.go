@@ -28,8 +28,8 @@ func (d *db) until(what string, done <-chan error, query string) {
 	}
 }
 
-// The queue takes an event for published when it has a later one of the request,
-// so a later one must never be seen before.
+// The relay publishes what it sees in the order of the ids, so a later event of a
+// request must never be seen before an earlier one.
 func TestEventsOfANewIDAreSeenInTheOrderOfTheirIDs(t *testing.T) {
 	accept := func(d *db, sequence uint64) error {
 		_, err := d.Accept(context.WithoutCancel(d.t.Context()), []provision.NewRequest{newRequest("x", sequence)})
@@ -67,7 +67,7 @@ func TestEventsOfANewIDAreSeenInTheOrderOfTheirIDs(t *testing.T) {
 			d.must(err)
 			d.must(<-first)
 			d.must(<-second)
-			events, err := d.Unpublished(t.Context(), 10)
+			events, _, err := d.Unpublished(t.Context(), 10)
 			d.must(err)
 			var kinds []string
 			for _, e := range events {

@@ -129,7 +129,7 @@ func (d *db) history(from, to int) {
 		`insert into instances (instance_id, request_id, project_id, name, adopted, status)
 		select 'hi-' || n, 'h-' || n, $3, 'h-' || n, false, 'normal' from generate_series($1::int, $2) n`,
 		`insert into jobs (job_id, request_id, instance_id, status) select 'hj-' || n, 'h-' || n, 'hi-' || n, left('Completed' || $3, 9) from generate_series($1::int, $2) n`,
-		`insert into events (request_id, kind, state, stream_sequence) select 'h-' || n, kind, left(kind || $3, length(kind)), n
+		`insert into events (request_id, kind, state) select 'h-' || n, kind, left(kind || $3, length(kind))
 		from generate_series($1::int, $2) n, unnest(array['accepted', 'creating', 'building', 'ready']) kind`,
 		`insert into rejections (request_id, project_id, code, reasons, size, stream_sequence, received_at)
 		select 'hx-' || n, $3, 'RULES', '[]', 9, n, now() from generate_series($1::int, $2) n where n % 10 = 0`,
@@ -139,6 +139,7 @@ func (d *db) history(from, to int) {
 	} {
 		d.exec(sql, from, to, project)
 	}
+	d.exec(`delete from outbox`)
 	d.exec(`vacuum analyze`)
 }
 
@@ -170,8 +171,8 @@ func TestWhatWorkersDoTouchesOnlyWhatLives(t *testing.T) {
 			t.Errorf("%s touches %d pages with a long history, %d with a short one", name, is.pages, was.pages)
 		}
 	}
-	for name, index := range map[string]string{"claim creates": "requests_to_call", "claim looks": "requests_to_look", "claim polls": "instances_to_look", "unpublished": "events_to_publish"} {
-		if !slices.Contains(after[name].indexes, index) && !slices.Contains(after[name].indexes, "requests_by_state") {
+	for name, index := range map[string]string{"claim creates": "requests_to_call", "claim looks": "requests_to_look", "claim polls": "instances_to_look", "unpublished": "outbox_pkey"} {
+		if !slices.Contains(after[name].indexes, index) {
 			t.Errorf("%s does not use %s but %v", name, index, after[name].indexes)
 		}
 	}
@@ -243,10 +244,10 @@ func (d *db) hotPath(e *explained) map[string]touched {
 		return err
 	})
 	var events []provision.Event
-	step("unpublished", func() (err error) { events, err = e.Unpublished(ctx, 1000); return err })
-	var published []provision.Published
+	published := provision.Published{}
+	step("unpublished", func() (err error) { events, published.After, err = e.Unpublished(ctx, 1000); return err })
 	for _, event := range events {
-		published = append(published, provision.Published{ID: event.ID, Sequence: uint64(event.ID)})
+		published.IDs, published.Last = append(published.IDs, event.ID), uint64(event.ID)
 	}
 	step("mark published", func() error { return e.MarkPublished(ctx, published) })
 	step("identity", func() error { _, err := e.NewestEvent(ctx); return err })

@@ -35,7 +35,7 @@ select coalesce((select array_agg(request_id order by first) from found), '{}'),
 // or that is the newest of all: by that the database is known not to be older than
 // the stream.
 func toldOf(requestID string) string {
-	return `not exists (select 1 from events e where e.request_id = ` + requestID + ` and (e.stream_sequence is null
+	return `not exists (select 1 from events e where e.request_id = ` + requestID + ` and (exists (select 1 from outbox o where o.event_id = e.id)
 		or e.at >= now() - make_interval(secs => $2) or e.id = (select max(id) from events)))`
 }
 

@@ -221,7 +221,7 @@ func (s *Store) NewestEvent(ctx context.Context) (at time.Time, err error) {
 // What the original has under way is the original's: the copy calls for none of
 // it, follows none, and looks for no mark of it.
 var adoptAsNewSQL = []string{
-	`update events set stream_sequence = 0 where stream_sequence is null`,
+	`delete from outbox`,
 	`update requests set state = 'creating' where state = 'pending'`,
 	`with changed as (
 		update requests set state = 'failed', fence = fence + 1, claimed_by = null, sealed_password = null, look_first = false, waiting_for = null,

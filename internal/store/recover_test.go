@@ -197,7 +197,7 @@ func TestAdoptAsNew(t *testing.T) {
 	if claims := d.polls(); len(claims) != 0 {
 		t.Errorf("it follows the original's instances: %+v", claims)
 	}
-	events, err := d.Unpublished(t.Context(), 100)
+	events, _, err := d.Unpublished(t.Context(), 100)
 	d.must(err)
 	for _, e := range events {
 		if e.Error == nil || e.Error.Code != "COPIED" {

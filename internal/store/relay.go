@@ -19,24 +19,29 @@ func (s *Store) Lead(ctx context.Context) (release func(), ok bool, err error) {
 	return release, err == nil && release != nil, err
 }
 
-// Unpublished implements provision.RelayStore: the oldest events that are not in
-// the stream, each with the place of the one before it of the same request.
-func (s *Store) Unpublished(ctx context.Context, limit int) ([]provision.Event, error) {
+// Unpublished implements provision.RelayStore. Events and place are of one snapshot:
+// beside a newer place, events that somebody noted meanwhile would be published
+// again.
+//
+// For each request the order of the ids is that in which its events were committed,
+// because whoever writes one holds a lock of its request from before the event gets
+// its id until the commit. So who sees an event sees all earlier ones of its
+// request, or they are published.
+func (s *Store) Unpublished(ctx context.Context, limit int) (events []provision.Event, after uint64, err error) {
 	rows, err := s.pool.Query(ctx, `
-		select e.id, e.request_id, e.at, e.kind, e.state, e.progress, coalesce(e.instance_id, ''), coalesce(e.job_id, ''),
-			e.error_code, coalesce(e.error_message, ''), coalesce(e.error_class, ''), coalesce(e.concerns, 0),
-			coalesce((select b.stream_sequence from events b
-				where b.request_id = e.request_id and b.id < e.id order by b.id desc limit 1), 0)
-		from events e where e.stream_sequence is null order by e.id limit $1`, limit)
+		select id, request_id, at, kind, state, progress, coalesce(instance_id, ''), coalesce(job_id, ''),
+			error_code, coalesce(error_message, ''), coalesce(error_class, ''), coalesce(concerns, 0),
+			(select sequence from relay)
+		from events where id = any(array(select event_id from outbox order by event_id limit $1)) order by id`, limit)
 	if err != nil {
-		return nil, translate(err)
+		return nil, 0, translate(err)
 	}
-	events, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e provision.Event, err error) {
+	events, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e provision.Event, err error) {
 		var code *string
 		var message, class string
 		var at time.Time
 		err = row.Scan(&e.ID, &e.RequestID, &at, &e.Kind, &e.State, &e.Progress, &e.InstanceID, &e.JobID,
-			&code, &message, &class, &e.Concerns, &e.After)
+			&code, &message, &class, &e.Concerns, &after)
 		e.At = at.UTC()
 		if code != nil || message != "" {
 			e.Error = &provision.EventError{Message: message, Class: class}
@@ -46,15 +51,14 @@ func (s *Store) Unpublished(ctx context.Context, limit int) ([]provision.Event, 
 		}
 		return e, err
 	})
-	return events, translate(err)
+	return events, after, translate(err)
 }
 
-// MarkPublished implements provision.RelayStore.
-func (s *Store) MarkPublished(ctx context.Context, batch []provision.Published) error {
+// MarkPublished implements provision.RelayStore. What is in the stream leaves the
+// outbox whoever published it; but the place of a relay that was paused is old.
+func (s *Store) MarkPublished(ctx context.Context, p provision.Published) error {
 	_, err := s.pool.Exec(ctx, `
-		update events e set stream_sequence = i.sequence
-		from unnest($1::bigint[], $2::bigint[]) i(id, sequence) where e.id = i.id`,
-		column(batch, func(p provision.Published) int64 { return p.ID }),
-		column(batch, func(p provision.Published) int64 { return int64(p.Sequence) }))
+		with published as (delete from outbox where event_id = any($1::bigint[]))
+		update relay set sequence = $3 where sequence = $2`, p.IDs, int64(p.After), int64(p.Last))
 	return translate(err)
 }

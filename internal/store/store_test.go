@@ -282,34 +282,3 @@ func TestClaimsAreSharedAndServed(t *testing.T) {
 		t.Errorf("%d claimed, want the 100 of the region served", len(seen))
 	}
 }
-
-func TestTheOutbox(t *testing.T) {
-	d := open(t)
-	release, ok, err := d.Lead(t.Context())
-	d.must(err)
-	if !ok {
-		t.Fatal("nobody leads, and yet the lead is taken")
-	}
-	if _, ok, _ := d.Lead(t.Context()); ok {
-		t.Fatal("two lead")
-	}
-	d.accept("a", "b")
-	d.claim(time.Minute)
-	events, err := d.Unpublished(t.Context(), 100)
-	d.must(err)
-	if len(events) != 4 || events[0].Kind != "accepted" || events[0].After != 0 {
-		t.Fatalf("events %+v", events)
-	}
-	d.must(d.MarkPublished(t.Context(), []provision.Published{{ID: events[0].ID, Sequence: 77}}))
-	events, err = d.Unpublished(t.Context(), 100)
-	d.must(err)
-	i := slices.IndexFunc(events, func(e provision.Event) bool { return e.RequestID == "a" })
-	if len(events) != 3 || events[i].After != 77 {
-		t.Errorf("events %+v: the second of a request is not fenced by the first", events)
-	}
-	release()
-	if release, ok, err = d.Lead(t.Context()); !ok || err != nil {
-		t.Fatal("the lead was not given back", err)
-	}
-	release()
-}

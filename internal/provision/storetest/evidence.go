@@ -52,10 +52,10 @@ func (m *Memory) Rejected() (ids []string) {
 	return ids
 }
 
-// Told is an event and its place in the stream, 0 if it is not published.
+// Told is an event, and whether it is noted as published.
 type Told struct {
 	provision.Event
-	Sequence uint64
+	Published bool
 }
 
 // Events returns all of them in their order.
@@ -64,7 +64,7 @@ func (m *Memory) Events() []Told {
 	defer m.mu.Unlock()
 	out := make([]Told, len(m.events))
 	for n, e := range m.events {
-		out[n] = Told{e.Event, e.sequence}
+		out[n] = Told{e.Event, e.published}
 	}
 	return out
 }

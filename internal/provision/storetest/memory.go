@@ -31,6 +31,7 @@ type Memory struct {
 	orphans    map[string]provision.Instance
 	marksSeen  map[string]bool // by project
 	events     []*event
+	relayed    uint64 // place in the stream up to which all is noted
 	leading    bool
 	budgets    map[string]provision.BudgetState
 }
@@ -88,7 +89,7 @@ type job struct {
 
 type event struct {
 	provision.Event
-	sequence uint64
+	published bool
 }
 
 // NewMemory returns an empty one.

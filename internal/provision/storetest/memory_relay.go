@@ -24,26 +24,26 @@ func (m *Memory) Lead(context.Context) (release func(), ok bool, err error) {
 }
 
 // Unpublished implements provision.RelayStore.
-func (m *Memory) Unpublished(_ context.Context, limit int) (out []provision.Event, _ error) {
+func (m *Memory) Unpublished(_ context.Context, limit int) (out []provision.Event, after uint64, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := map[string]uint64{}
 	for _, e := range m.events {
-		if e.sequence == 0 && len(out) < limit {
-			e.After = before[e.RequestID]
+		if !e.published && len(out) < limit {
 			out = append(out, e.Event)
 		}
-		before[e.RequestID] = e.sequence
 	}
-	return out, nil
+	return out, m.relayed, nil
 }
 
 // MarkPublished implements provision.RelayStore.
-func (m *Memory) MarkPublished(_ context.Context, batch []provision.Published) error {
+func (m *Memory) MarkPublished(_ context.Context, p provision.Published) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, p := range batch {
-		m.events[p.ID-1].sequence = p.Sequence
+	for _, id := range p.IDs {
+		m.events[id-1].published = true
+	}
+	if m.relayed == p.After {
+		m.relayed = p.Last
 	}
 	return nil
 }
