@@ -193,7 +193,7 @@ func (b *bench) build(id string) {
 // events asserts what was told of a request, as kind:state, in order.
 func (b *bench) events(id, want string) {
 	b.t.Helper()
-	all, err := b.Unpublished(b.t.Context(), 1000)
+	all, _, err := b.Unpublished(b.t.Context(), 1000)
 	b.must(err)
 	var got []string
 	for _, e := range all {
