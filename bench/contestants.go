@@ -25,7 +25,7 @@ func (b *bench) next(name string, requests int) (trial, error) {
 	}
 	b.trials++
 	n := b.trials
-	return trial{name: name, requests: requests, processes: 1, job: b.job, project: projectOf(n - 1), database: fmt.Sprintf("trial_%d", n)}, nil
+	return trial{name: name, requests: requests, processes: 1, unfinished: askPeers, job: b.job, project: projectOf(n - 1), database: fmt.Sprintf("trial_%d", n)}, nil
 }
 
 func (b *bench) floor(requests int) (trial, error) {
@@ -47,7 +47,7 @@ func (b *bench) worker(ctx context.Context, requests, processes int, more ...fun
 	if err != nil {
 		return t, err
 	}
-	t.processes = processes
+	t.processes, t.unfinished = processes, askOurs
 	t.settings = b.settingsOfOurs()
 	if err := b.dropStreams(ctx, queue.RequestsStream, queue.EventsStream, queue.RejectedStream); err != nil {
 		return t, err

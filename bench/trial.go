@@ -18,6 +18,7 @@ import (
 type trial struct {
 	name, project, database string // no database: it keeps no history and ends by itself
 	requests, processes     int
+	unfinished              string // asks whether all are ready
 	settings                string
 	// start starts one process; prepare has been called before.
 	start func(n int) (*lab.Process, error)
@@ -164,11 +165,20 @@ func (b *bench) wait(ctx context.Context, t trial, before lab.Reading, processes
 	defer conn.Close(context.WithoutCancel(ctx))
 	err = poll(ctx, 100*time.Millisecond, ended, func() (done bool, err error) {
 		questions++
-		err = conn.QueryRow(ctx, `select not exists (select 1 from requests where state in ('pending', 'creating', 'building') and `+ours+`)`).Scan(&done)
+		err = conn.QueryRow(ctx, t.unfinished).Scan(&done)
 		return done, err
 	})
 	return questions, err
 }
+
+// How to ask whether all are ready. Ours asks the indexes that live rows are in, so
+// that the question costs Postgres as little as may be; the peers have none of them.
+const (
+	askPeers = `select not exists (select 1 from requests where state in ('pending', 'creating', 'building') and ` + ours + `)`
+	askOurs  = `select not exists (select 1 from requests where state = 'pending' and not look_first and ` + ours + `)
+	and not exists (select 1 from requests where (state = 'creating' or (state = 'pending' and look_first)) and ` + ours + `)
+	and not exists (select 1 from instances where next_look_at is not null and ` + ours + `)`
+)
 
 // ours are the requests of a trial, and not those that were there before.
 const ours = `request_id >= 'bench-' and request_id < 'bench.'`

@@ -16,9 +16,8 @@ import (
 // claims need and the identity of rows it looks for.
 func OnlyOurs() []string {
 	return []string{
-		`drop index requests_to_call, requests_to_look, requests_one_of_a_name, requests_by_name, requests_by_state`,
+		`drop index requests_to_call, requests_to_look, requests_one_of_a_name`,
 		`drop index instances_to_look, events_to_publish, jobs_by_request, orphans_by_request, rejections_by_request`,
-		`alter table requests drop constraint requests_mark_key`,
 	}
 }
 

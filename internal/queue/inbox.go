@@ -56,6 +56,8 @@ type Inbox struct {
 	healthy  bool         // what was reported last
 	born     time.Time    // when the present consumer was made
 	outlived *atomic.Bool // set when it is not the present one any more
+	small    int          // deliveries in a row that can be requests by their size
+	wide     bool         // pulls are for as many as requests may come
 }
 
 var _ provision.Inbox = (*Inbox)(nil)
@@ -106,11 +108,32 @@ func iteratorShare(prefetch int) int { return prefetch / 2 }
 func byteShare(bytes int) int { return max(1, bytes/4) }
 
 // pullMessages is how many messages the iterator may ask for: so few that the
-// largest that the server lets through keep within the bytes. The library's own
+// largest that can be requests keep within the bytes, if no larger ones came lately;
+// else so few that the largest do that the server lets through. The library's own
 // limit of bytes makes pulls stall under load.
-func (i *Inbox) pullMessages() int {
+func (i *Inbox) pullMessages(wide bool) int {
 	largest := max(1, int(i.js.Conn().MaxPayload()))
+	if wide {
+		largest = min(largest, largestRequest)
+	}
 	return max(1, min(iteratorShare(i.cfg.Prefetch), byteShare(i.cfg.PrefetchBytes)/largest))
+}
+
+// largestRequest is what a message takes that can be a request, headers and all.
+const largestRequest = provision.MaxBody + 4<<10
+
+// gauge notes the size of a delivery and reports whether pulls should be of another
+// width from now on.
+func (i *Inbox) gauge(size int64) (resize bool) {
+	if i.small++; size > largestRequest {
+		i.small = 0
+	}
+	wide := i.small >= i.pullMessages(false)
+	resize = wide != i.wide && (wide || i.small == 0)
+	if resize {
+		i.wide = wide
+	}
+	return resize
 }
 
 // Receive blocks until there is a delivery, and returns it with what has piled
@@ -229,14 +252,23 @@ func (i *Inbox) open(ctx context.Context, again <-chan nats.Status) (_ jetstream
 // pump moves deliveries from the server to Receive until ctx ends or the
 // consumer is lost.
 func (i *Inbox) pump(ctx context.Context, consumer jetstream.Consumer) error {
+	for {
+		if err := i.pull(ctx, consumer); err != nil {
+			return err
+		}
+	}
+}
+
+// pull does so with pulls of one width; without an error they should have another.
+func (i *Inbox) pull(ctx context.Context, consumer jetstream.Consumer) error {
 	iterator, err := consumer.Messages(
-		jetstream.PullMaxMessages(i.pullMessages()),
+		jetstream.PullMaxMessages(i.pullMessages(i.wide)),
 		jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return fmt.Errorf("pull from %s: %w", RequestsStream, err)
 	}
 	defer abandon(iterator)
-	for {
+	for resize := false; ; {
 		msg, err := next(ctx, iterator, 3*heartbeat)
 		switch {
 		case ctx.Err() != nil:
@@ -244,6 +276,8 @@ func (i *Inbox) pump(ctx context.Context, consumer jetstream.Consumer) error {
 				_ = msg.Nak() // a lost one is repeated after AckWait
 			}
 			return ctx.Err()
+		case resize && errors.Is(err, jetstream.ErrMsgIteratorClosed):
+			return nil
 		case errors.Is(err, context.DeadlineExceeded):
 			// Quiet for longer than two missing heartbeats, so there were some;
 			// they are not counted while the connection is away.
@@ -258,6 +292,10 @@ func (i *Inbox) pump(ctx context.Context, consumer jetstream.Consumer) error {
 		message, err := toMessage(msg, i.outlived)
 		if err != nil {
 			return err
+		}
+		if i.gauge(i.size(msg)) && !resize {
+			resize = true
+			iterator.Drain() // what was fetched still comes
 		}
 		if err := i.put(ctx, delivery{message, i.size(msg)}); err != nil {
 			return err

@@ -144,6 +144,35 @@ func TestPrefetchIsBoundedInBytes(t *testing.T) {
 	}
 }
 
+func TestPullsGetWideOnceNothingLargeComes(t *testing.T) {
+	const large, small = 1 << 20, 1 << 10
+	i := inbox(t, ready(t), InboxConfig{})
+	narrow, wide := i.pullMessages(false), i.pullMessages(true)
+	if narrow*large > 16<<20 || wide < 200 || wide*largestRequest > 16<<20 {
+		t.Fatalf("pulls are for %d or %d messages", narrow, wide)
+	}
+	g := &Inbox{js: i.js, cfg: i.cfg} // whose pulls nobody makes
+	send := func(n int, size int64) (resizes int) {
+		for range n {
+			if g.gauge(size) {
+				resizes++
+			}
+		}
+		return resizes
+	}
+	for _, step := range []struct {
+		n       int
+		size    int64
+		resizes int
+		wide    bool
+	}{{narrow - 1, small, 0, false}, {1, large, 0, false}, {narrow - 1, small, 0, false}, {1, small, 1, true}, {500, small, 0, true},
+		{1, large, 1, false}, {3, large, 0, false}, {narrow, small, 1, true}} {
+		if n := send(step.n, step.size); n != step.resizes || g.wide != step.wide {
+			t.Fatalf("after %d of %d bytes: %d changes, wide %v; want %d and %v", step.n, step.size, n, g.wide, step.resizes, step.wide)
+		}
+	}
+}
+
 func TestReceiveStopsAtABatchOfBytes(t *testing.T) {
 	i := &Inbox{ready: make(chan delivery, 10), room: semaphore.NewWeighted(1 << 30), done: make(chan struct{})}
 	for range 10 {

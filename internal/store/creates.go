@@ -69,23 +69,24 @@ with input as (
 	as i(request_id, fence, number, outcome, took, next_state, delay, look_first, waiting_for,
 		error_code, error_message, error_class, http_status, cloud_request_id, instance_id, job_id, order_id, instance_status)
 ), held as (
-	select request_id, state, fence, cancel_requested_at is not null as wished, settled_attempts from requests
-	where request_id in (select request_id from input)
+	select i.*, r.state as was, r.fence as holder, r.cancel_requested_at is not null as wished, r.settled_attempts
+	from input i join requests r using (request_id)
 	order by request_id
-	for no key update
-), decided as (
-	select i.*, h.wished, case when h.wished and i.next_state in ('pending', 'failed') and i.outcome in ('not_executed', 'permanent')
-			and not exists (select 1 from attempts m where m.request_id = i.request_id and m.number between h.settled_attempts + 1 and i.number - 1
-				and coalesce(m.outcome, 'unknown') in ('unknown', 'busy', 'created'))
-		then 'cancelled' else i.next_state end as state
-	from input i join held h using (request_id)
+	for no key update of r
 ), reported as (
 	update attempts a set outcome = i.outcome, finished_at = now(), took = make_interval(secs => i.took), http_status = i.http_status,
 		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class, cloud_request_id = i.cloud_request_id,
 		instance_id = i.instance_id, job_id = i.job_id
-	from input i join held using (request_id)
+	from held i
 	where a.request_id = i.request_id and a.number = i.number and a.fence = i.fence and a.finished_at is null
-	returning a.request_id
+	returning i.*
+), decided as (
+	select i.*, case when i.wished and i.next_state in ('pending', 'failed') and i.outcome in ('not_executed', 'permanent')
+			and not exists (select 1 from attempts m where m.request_id = i.request_id and m.number between i.settled_attempts + 1 and i.number - 1
+				and coalesce(m.outcome, 'unknown') in ('unknown', 'busy', 'created'))
+		then 'cancelled' else i.next_state end as state
+	from reported i
+	offset 0 -- so that it is decided once
 ), changed as (
 	update requests r set state = i.state, claimed_by = null, look_first = i.state = 'pending' and (i.look_first or i.wished or not exists (
 			select 1 from projects p where p.project_id = r.project_id and p.marks_seen_at is not null)), waiting_for = i.waiting_for,
@@ -99,15 +100,15 @@ with input as (
 		cloud_request_id = i.cloud_request_id,
 		sealed_password = case when i.state in ('pending', 'creating') then r.sealed_password end,
 		finished_at = case when i.state in ('failed', 'cancelled') then now() end
-	from decided i join reported using (request_id)
+	from decided i
 	where r.request_id = i.request_id and r.fence = i.fence and r.state = 'creating'
 	returning i.*, r.project_id, r.name
 ), late as (
 	update requests r set fence = r.fence + 1, claimed_by = null, look_first = r.state = 'pending', next_attempt_at = now(),
 		waiting_for = 'a look at instance ' || i.instance_id || ', which a late answer named'
-	from input i join held h using (request_id) join reported using (request_id)
-	where r.request_id = i.request_id and i.outcome = 'created' and h.fence <> i.fence
-		and i.number > h.settled_attempts and h.state in ('pending', 'creating')
+	from reported i
+	where r.request_id = i.request_id and i.outcome = 'created' and i.holder <> i.fence
+		and i.number > i.settled_attempts and i.was in ('pending', 'creating')
 ), built as (
 	insert into instances (instance_id, request_id, project_id, name, order_id, adopted, status, next_look_at)
 	select c.instance_id, c.request_id, c.project_id, c.name, c.order_id, false, coalesce(c.instance_status, 'creating'),

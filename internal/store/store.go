@@ -47,6 +47,17 @@ const (
 	statementTimeout = "30s"
 )
 
+// steadyPlans keeps every statement on the plan that it was written for: row by row
+// through an index. Planned while the tables are empty, which they are when a fleet
+// begins, it would read them whole, and go on so for minutes.
+var steadyPlans = map[string]string{
+	"plan_cache_mode":  "force_generic_plan",
+	"enable_seqscan":   "off",
+	"enable_hashjoin":  "off",
+	"enable_mergejoin": "off",
+	"jit":              "off",
+}
+
 // errURL does not quote the connection string: it may hold a password.
 var errURL = errors.New("DATABASE_URL cannot be read: it wants the form postgres://user:password@host:5432/database?sslmode=…")
 
@@ -71,6 +82,9 @@ func open(ctx context.Context, c Config, notice pgconn.NoticeHandler) (*Store, e
 	cfg.ConnConfig.DialFunc = dialer().DialContext
 	setDefault(cfg.ConnConfig.RuntimeParams, "application_name", "ddsworker")
 	setDefault(cfg.ConnConfig.RuntimeParams, "statement_timeout", statementTimeout)
+	for name, value := range steadyPlans {
+		setDefault(cfg.ConnConfig.RuntimeParams, name, value)
+	}
 	gate := newGate()
 	cfg.AfterConnect = gate.afterConnect
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
@@ -95,17 +109,19 @@ func (s *Store) Close() { s.pool.pool.Close() }
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
 
-// LiveRequests counts the requests that have not ended, by state.
+// LiveRequests counts the requests that have not ended, by state, in the indexes
+// that they are claimed by.
 func (s *Store) LiveRequests(ctx context.Context) (map[provision.State]int, error) {
-	rows, err := s.pool.Query(ctx,
-		`select state, count(*) from requests where state in ('pending', 'creating', 'building') group by state`)
-	if err != nil {
-		return nil, translate(err)
-	}
+	rows, err := s.pool.Query(ctx, `
+		select 'pending', count(*) from requests where state = 'pending' and not look_first
+		union all
+		select state, count(*) from requests where state = 'creating' or (state = 'pending' and look_first) group by state
+		union all
+		select 'building', count(*) from instances where next_look_at is not null`)
 	counts := map[provision.State]int{provision.Pending: 0, provision.Creating: 0, provision.Building: 0}
 	var state provision.State
 	var n int
-	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error { counts[state] = n; return nil })
+	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error { counts[state] += n; return nil })
 	return counts, translate(err)
 }
 
