@@ -207,11 +207,11 @@ type measuredIntake struct {
 	m *metrics
 }
 
-func (s measuredIntake) Accept(ctx context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
-	found, err := s.IntakeStore.Accept(ctx, batch)
-	names := map[provision.Acceptance]string{provision.Accepted: "accepted", provision.Duplicate: "duplicate"}
+func (s measuredIntake) Accept(ctx context.Context, batch []provision.NewRequest, q provision.ClaimQuery) ([]provision.Acceptance, error) {
+	found, err := s.IntakeStore.Accept(ctx, batch, q)
+	names := map[provision.Found]string{provision.Accepted: "accepted", provision.Duplicate: "duplicate"}
 	for _, a := range found {
-		if name := names[a]; name != "" { // what conflicts is counted when it is rejected
+		if name := names[a.Found]; name != "" { // what conflicts is counted when it is rejected
 			s.m.messages.WithLabelValues(name).Inc()
 		}
 	}

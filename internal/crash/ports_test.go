@@ -20,8 +20,8 @@ func (r rows) db() *store.Store {
 	return r.g.db
 }
 
-func (r rows) Accept(ctx context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
-	return take(r.process, "accept", func() ([]provision.Acceptance, error) { return r.db().Accept(ctx, batch) })
+func (r rows) Accept(ctx context.Context, batch []provision.NewRequest, q provision.ClaimQuery) ([]provision.Acceptance, error) {
+	return take(r.process, "accept", func() ([]provision.Acceptance, error) { return r.db().Accept(ctx, batch, q) })
 }
 
 func (r rows) Reject(ctx context.Context, batch []provision.Rejection) error {

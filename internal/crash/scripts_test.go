@@ -19,6 +19,8 @@ type script struct {
 	in func(provision.Dialect) bool
 	// fresh is a project in which no mark was seen yet.
 	fresh bool
+	// apart has nothing claimed in the statement that takes it in.
+	apart bool
 	// config changes the cloud and policy the worker; cloud tells the cloud what to
 	// answer, before all begins.
 	config func(*ddsfake.Config)
@@ -60,6 +62,7 @@ func scripts(d provision.Dialect) (out []script) {
 func allScripts() []script {
 	return []script{
 		{name: "plain", want: ready},
+		{name: "claimed when it is due", apart: true, want: ready},
 		{name: "first of a project", fresh: true, want: ready},
 		{name: "lost, executed", cloud: answers(ddsfake.DropAfter), want: ready},
 		{name: "lost, not executed", cloud: answers(ddsfake.DropBefore), want: ready},
@@ -86,7 +89,7 @@ func allScripts() []script {
 		{name: "published twice", messages: twice, want: ready},
 		{name: "two of a name", messages: namesakes, want: readyOrFailed},
 		{name: "never acceptable", messages: unacceptable},
-		{name: "cancelled while pending", people: cancelIn(provision.Pending), want: cancelled},
+		{name: "cancelled while pending", apart: true, people: cancelIn(provision.Pending), want: cancelled},
 		{name: "cancelled while called", during: (*world).cancel, want: cancelled},
 		{name: "cancelled while refused", during: (*world).cancel, cloud: answers(ddsfake.Throttled), want: cancelled},
 		{name: "cancelled while lost, executed", people: cancelIn(provision.Creating), cloud: answers(ddsfake.DropAfter), want: cancelledOrReady},

@@ -245,11 +245,16 @@ func (w *world) worker(p *process) *provision.Worker {
 	served := provision.Served{Region: region, Projects: []string{w.project}}
 	db, cloud := rows{p, w.ground}, calls{p, w}
 	const name = "w"
+	creator := &provision.Creator{Cloud: cloud, Store: db, Sealer: plain{}, Policy: policy, Served: served, Worker: name,
+		Installation: w.installation, Dialect: w.dialect, Concurrency: 1, Health: health, Log: log}
+	atOnce := creator
+	if w.script.apart {
+		atOnce = nil
+	}
 	return &provision.Worker{
 		Intake: &provision.Intake{Inbox: inbox{p, w.queue}, Store: db, Copies: copies{}, Sealer: plain{},
-			Rules: provision.Rules{Dialect: w.dialect}, Served: served, Batch: 10, Health: health, Log: log},
-		Creator: &provision.Creator{Cloud: cloud, Store: db, Sealer: plain{}, Policy: policy, Served: served, Worker: name,
-			Installation: w.installation, Dialect: w.dialect, Concurrency: 1, Health: health, Log: log},
+			Rules: provision.Rules{Dialect: w.dialect}, Served: served, Creator: atOnce, Batch: 10, Health: health, Log: log},
+		Creator: creator,
 		Reconciler: &provision.Reconciler{Cloud: cloud, Store: db, Policy: policy, Served: served, Worker: name,
 			Dialect: w.dialect, Concurrency: 1, Health: health, Log: log},
 		Poller: &provision.Poller{Jobs: cloud, Instances: cloud, Deleter: cloud, Store: db, Policy: policy, Served: served, Worker: name,
@@ -303,7 +308,7 @@ func (w *world) turn(p *process, worker *provision.Worker, due due) {
 	if due.message.now() {
 		_, _ = worker.Intake.Round(p.ctx, p.ctx)
 	}
-	if due.create.now() {
+	if due.create.now() || due.message.now() && !w.script.apart {
 		_, _ = worker.Creator.Round(p.ctx, p.ctx)
 	}
 	if due.look.now() {

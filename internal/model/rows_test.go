@@ -17,8 +17,8 @@ func (r rows) write(what string, do func() error) error {
 	return err
 }
 
-func (r rows) Accept(ctx context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
-	return statement(r.process, "accept", func() ([]provision.Acceptance, error) { return r.w.store.Accept(ctx, batch) }, nil)
+func (r rows) Accept(ctx context.Context, batch []provision.NewRequest, q provision.ClaimQuery) ([]provision.Acceptance, error) {
+	return statement(r.process, "accept", func() ([]provision.Acceptance, error) { return r.w.store.Accept(ctx, batch, q) }, nil)
 }
 
 func (r rows) Reject(ctx context.Context, batch []provision.Rejection) error {

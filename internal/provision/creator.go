@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -29,7 +30,11 @@ type Creator struct {
 	Due      Bell
 	Recorded []Bell
 
+	// Unsettled is rung when there are outcomes among them that a look may follow.
+	Unsettled []Bell
+
 	unsent unsent
+	desk   desk
 }
 
 // Run creates until ctx ends; then it takes no more, and finishes what is in
@@ -40,23 +45,28 @@ func (c *Creator) Run(ctx, work context.Context) {
 	var recorder, calls sync.WaitGroup
 	recorder.Go(func() { outcomes.run(recording) })
 
-	inFlight := newRoom(c.Concurrency)
-	repeat(ctx, "creator", c.Health, c.Due, func(ctx context.Context) (bool, error) {
-		limit, most := c.claimable(inFlight)
-		claims, deadline, err := c.claim(work, limit, most)
+	inFlight := c.inFlight()
+	start := func(claims []held) {
 		for _, claim := range claims {
-			inFlight.enter(claim.ProjectID)
 			calls.Go(func() {
 				defer func() { inFlight.leave(claim.ProjectID); c.Due.Ring() }()
-				result := c.create(ctx, work, claim, deadline)
+				result := c.create(ctx, work, claim)
 				if err := outcomes.put(work, result); err != nil {
 					c.Log.Warn("an outcome could not be recorded before the worker stopped; the request is looked for when its lease ends",
 						"request", claim.RequestID, "attempt", claim.Attempt, "outcome", result.Outcome)
 				}
 			})
 		}
-		return limit > 0 && len(claims) == limit && inFlight.free() > 0, err
+	}
+	repeat(ctx, "creator", c.Health, c.Due, func(ctx context.Context) (bool, error) {
+		start(c.desk.handed())
+		c.rest(ctx)
+		start(c.desk.handed())
+		claims, more, err := c.claim(work)
+		start(claims)
+		return more && inFlight.free() > 0, err
 	})
+	start(c.desk.close(work)) // which gives them back
 	calls.Wait()
 	stop()
 	recorder.Wait()
@@ -65,49 +75,74 @@ func (c *Creator) Run(ctx, work context.Context) {
 // Round claims what is due, calls, and records what came of it. It is a turn of
 // Run that waits for its calls.
 func (c *Creator) Round(ctx, work context.Context) (more bool, err error) {
-	limit, most := c.claimable(newRoom(c.Concurrency))
-	claims, deadline, err := c.claim(work, limit, most)
-	if err != nil || len(claims) == 0 {
+	claims := c.desk.handed()
+	due, more, err := c.claim(work)
+	if claims = append(claims, due...); len(claims) == 0 {
 		return false, err
 	}
 	results := make([]CreateResult, len(claims))
-	inParallel(indices(claims), c.Concurrency, func(i int) { results[i] = c.create(ctx, work, claims[i], deadline) })
-	return len(claims) == c.Concurrency, c.record(work, results)
+	inParallel(indices(claims), c.Concurrency, func(i int) {
+		results[i] = c.create(ctx, work, claims[i])
+		c.inFlight().leave(claims[i].ProjectID)
+	})
+	return more, errors.Join(err, c.record(work, results))
 }
 
 // claimable is how much may be claimed now, of all projects and of each: what can
 // be sent, what the rate budget has slots for soon, and what there is room for.
-func (c *Creator) claimable(inFlight *room) (limit int, most map[string]int) {
+func (c *Creator) claimable() (limit int, most map[string]int) {
 	most, _ = c.unsent.most(c.Served.Projects)
 	c.Budget.most(LaneCreate, c.Served.Projects, most)
-	limit = inFlight.most(c.Served.Projects, most)
+	limit = c.inFlight().most(c.Served.Projects, most)
 	if none(c.Served.Projects, most) {
 		return 0, nil
 	}
 	return limit, most
 }
 
-// claim takes up to limit requests. Their calls end before the deadline, which is
-// measured from before the claim was sent and so ends before the lease does.
-func (c *Creator) claim(ctx context.Context, limit int, most map[string]int) (claims []CreateClaim, deadline time.Time, err error) {
-	if limit == 0 {
-		return nil, time.Time{}, nil
+// claim takes what is due, and reports whether there may be more.
+func (c *Creator) claim(ctx context.Context) (claims []held, more bool, err error) {
+	select {
+	case c.atDesk().claims <- struct{}{}:
+		defer func() { <-c.desk.claims }()
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
 	}
-	deadline = time.Now().Add(c.Policy.CallTimeout)
-	claims, err = c.Store.ClaimCreates(ctx, ClaimQuery{Served: c.Served, Worker: c.Worker,
+	limit, most := c.claimable()
+	if limit == 0 {
+		return nil, false, nil
+	}
+	claims, err = c.take(limit, most, func(q ClaimQuery) ([]CreateClaim, error) { return c.Store.ClaimCreates(ctx, q) })
+	if err == nil {
+		c.desk.backlog = len(claims) == limit
+	}
+	return claims, err == nil && len(claims) == limit, err
+}
+
+// take claims with a statement and lets the claims in. Their calls end before the
+// deadline, which is measured from before the statement was sent and so ends before
+// the lease does.
+func (c *Creator) take(limit int, most map[string]int, statement func(ClaimQuery) ([]CreateClaim, error)) ([]held, error) {
+	deadline := time.Now().Add(c.Policy.CallTimeout)
+	claims, err := statement(ClaimQuery{Served: c.Served, Worker: c.Worker,
 		Limit: limit, Most: most, Lease: c.Policy.Lease, Settle: c.Policy.settle()})
-	return claims, deadline, err
+	out := make([]held, len(claims))
+	for i, claim := range claims {
+		c.inFlight().enter(claim.ProjectID)
+		out[i] = held{claim, deadline}
+	}
+	return out, err
 }
 
 // create makes the one call of a claim, before its deadline.
-func (c *Creator) create(ctx, work context.Context, claim CreateClaim, deadline time.Time) CreateResult {
+func (c *Creator) create(ctx, work context.Context, claim held) CreateResult {
 	began := time.Now()
-	call, cancel := context.WithDeadline(work, deadline)
+	call, cancel := context.WithDeadline(work, claim.deadline)
 	defer cancel()
-	created, err := c.call(ctx, call, claim)
-	result := c.Policy.AfterCreate(claim, created, err)
+	created, err := c.call(ctx, call, claim.CreateClaim)
+	result := c.Policy.AfterCreate(claim.CreateClaim, created, err)
 	result.Took = time.Since(began)
-	c.log(claim, result)
+	c.log(claim.CreateClaim, result)
 	return result
 }
 
@@ -172,8 +207,9 @@ func (c *Creator) open(claim CreateClaim) (Secret, error) {
 // record writes a batch of outcomes, whatever it takes.
 func (c *Creator) record(ctx context.Context, batch []CreateResult) error {
 	err := writeAll(ctx, "database", c.Health, batch, c.Store.RecordCreates, c.recordAsUnknown)
-	for _, bell := range c.Recorded {
-		bell.Ring()
+	ring(c.Recorded)
+	if slices.ContainsFunc(batch, func(r CreateResult) bool { return r.Next.State == Pending || r.Next.State == Creating }) {
+		ring(c.Unsettled)
 	}
 	return err
 }

@@ -27,8 +27,11 @@ type Intake struct {
 	Backlog     *Backlog // nil: any number may wait
 	Health      *Health
 	Log         *slog.Logger
-	// Accepted rings when there are new requests.
-	Accepted []Bell
+	// Creator claims in the insert what it can call for at once; nil: nobody does.
+	Creator *Creator
+	// Accepted is rung when there is something new, Waiting when there are requests
+	// that nobody has claimed yet.
+	Accepted, Waiting []Bell
 }
 
 // redeliver is how long a message rests that could not be taken in.
@@ -214,7 +217,7 @@ func (in *Intake) accept(ctx context.Context, all []*incoming) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	defer in.ring()
+	defer ring(in.Accepted)
 	err := writeAll(ctx, "database", in.Health, batch, in.write, func(_ context.Context, i *incoming, err error) error {
 		i.refuse(CodeUnstorable, i.request.ProjectID, Violations{{Path: "body", Given: "see the message's copy", Allowed: err.Error()}})
 		return nil
@@ -232,27 +235,36 @@ func (in *Intake) accept(ctx context.Context, all []*incoming) error {
 	return in.accept(ctx, later)
 }
 
-func (in *Intake) ring() {
-	for _, bell := range in.Accepted {
-		bell.Ring()
-	}
-}
-
+// write takes in one batch, and hands the creator what it claimed on the way.
 func (in *Intake) write(ctx context.Context, batch []*incoming) error {
 	rows := make([]NewRequest, len(batch))
 	for n, i := range batch {
 		rows[n] = i.request
 	}
-	found, err := in.Store.Accept(ctx, rows)
+	var found []Acceptance
+	err := in.Creator.claimWith(func(q ClaimQuery) (claims []CreateClaim, err error) {
+		found, err = in.Store.Accept(ctx, rows, q)
+		for _, f := range found {
+			if f.Claim != nil {
+				claims = append(claims, *f.Claim)
+			}
+		}
+		return claims, err
+	})
 	if err != nil {
 		return err
 	}
+	waiting := false
 	for n, i := range batch {
-		if found[n] == Conflicting {
+		if found[n].Found == Conflicting {
 			i.reuse()
 			continue
 		}
 		_ = i.msg.Settle.Ack()
+		waiting = waiting || found[n].Found == Accepted && found[n].Claim == nil
+	}
+	if waiting {
+		ring(in.Waiting)
 	}
 	return nil
 }
@@ -268,7 +280,7 @@ func (in *Intake) reject(ctx context.Context, all []*incoming) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	defer in.ring()
+	defer ring(in.Accepted)
 	return writeAll(ctx, "database", in.Health, batch, in.writeRejections, func(ctx context.Context, i *incoming, err error) error {
 		// What cannot be kept as it came is kept without its words.
 		i.rejected.Body, i.rejected.Name, i.rejected.Mode = nil, "", ""

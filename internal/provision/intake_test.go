@@ -19,7 +19,7 @@ type bookStore struct {
 	down     bool
 }
 
-func (b *bookStore) Accept(_ context.Context, batch []NewRequest) ([]Acceptance, error) {
+func (b *bookStore) Accept(_ context.Context, batch []NewRequest, _ ClaimQuery) ([]Acceptance, error) {
 	if b.down {
 		return nil, errors.New("down")
 	}
@@ -34,9 +34,9 @@ func (b *bookStore) Accept(_ context.Context, batch []NewRequest) ([]Acceptance,
 		case !ok:
 			b.known[r.ID] = r.Fingerprint
 		case f == r.Fingerprint:
-			out[n] = Duplicate
+			out[n].Found = Duplicate
 		default:
-			out[n] = Conflicting
+			out[n].Found = Conflicting
 		}
 	}
 	return out, nil

@@ -20,6 +20,12 @@ func (b Bell) Ring() {
 	}
 }
 
+func ring(bells []Bell) {
+	for _, bell := range bells {
+		bell.Ring()
+	}
+}
+
 // wait returns when the bell rings, d has passed or ctx has ended.
 func (b Bell) wait(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

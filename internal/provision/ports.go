@@ -218,8 +218,10 @@ type Sealer interface {
 // IntakeStore keeps what arrives.
 type IntakeStore interface {
 	// Accept writes all requests in one transaction and tells for each what it
-	// found. Errors that are ErrUnstorable come from a row of the batch.
-	Accept(ctx context.Context, batch []NewRequest) ([]Acceptance, error)
+	// found. Of those that are new and need not look first it claims what q lets it,
+	// as ClaimCreates would; nothing if its limit is 0. Errors that are ErrUnstorable
+	// come from a row of the batch.
+	Accept(ctx context.Context, batch []NewRequest, q ClaimQuery) ([]Acceptance, error)
 	// Reject records refused messages; the same delivery twice is recorded once.
 	Reject(ctx context.Context, batch []Rejection) error
 }

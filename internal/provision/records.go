@@ -23,12 +23,18 @@ type NewRequest struct {
 	WaitingFor     string // set if no worker serves it that we know of
 }
 
-// Acceptance is what the store found for a NewRequest.
-type Acceptance int
+// Acceptance is what became of a NewRequest.
+type Acceptance struct {
+	Found Found
+	Claim *CreateClaim // of one that was accepted and claimed in the same statement
+}
+
+// Found is what the store found for a NewRequest.
+type Found int
 
 const (
 	// Accepted: it is new and now in the database.
-	Accepted Acceptance = iota
+	Accepted Found = iota
 	// Duplicate: the same request is there already.
 	Duplicate
 	// Conflicting: another request has the same id.

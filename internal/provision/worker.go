@@ -13,7 +13,8 @@ import (
 //     acknowledged. One that can never be accepted is recorded as a rejection.
 //  2. The Creator claims the row when it is due: in one statement the row becomes
 //     creating, gets the next fencing number and a lease, and the intent to call
-//     is recorded as an attempt. Then it calls the cloud, once, and records the
+//     is recorded as an attempt. While nothing else is due and there is room for its
+//     call, that is the statement that takes it in. Then the Creator calls the cloud, once, and records the
 //     outcome: building with the instance's and the job's id, pending with a new
 //     due time if the call surely did not run, failed if it was refused for good,
 //     and still creating if nobody knows.
@@ -57,8 +58,9 @@ type Worker struct {
 func (w *Worker) Run(ctx context.Context) {
 	create, look, poll, relay := NewBell(), NewBell(), NewBell(), NewBell()
 	w.Creator.Due, w.Reconciler.Due, w.Poller.Due, w.Relay.Due = create, look, poll, relay
-	w.Intake.Accepted = []Bell{create, look, relay}
-	w.Creator.Recorded = []Bell{look, poll, relay}
+	w.Intake.Accepted, w.Intake.Waiting = []Bell{relay}, []Bell{create, look}
+	w.Intake.Creator = w.Creator
+	w.Creator.Recorded, w.Creator.Unsettled = []Bell{poll, relay}, []Bell{look}
 	w.Reconciler.Recorded = []Bell{create, poll, relay}
 	w.Poller.Recorded = []Bell{create, relay}
 

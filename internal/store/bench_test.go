@@ -85,7 +85,7 @@ func benchmarkCreates(b *testing.B, size int) {
 		batch := benchRequests(n, size)
 		n += size
 		step("accept", func() {
-			_, err := s.Accept(b.Context(), batch)
+			_, err := s.Accept(b.Context(), batch, provision.ClaimQuery{})
 			must(err)
 		})
 		var claims []provision.CreateClaim

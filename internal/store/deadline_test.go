@@ -92,7 +92,7 @@ func TestNoCallWaitsForEverOnASilentConnection(t *testing.T) {
 		},
 		"a statement": func(ctx context.Context) error { return s.MarksSeen(ctx, project) },
 		"a batch": func(ctx context.Context) error {
-			_, err := s.Accept(ctx, []provision.NewRequest{newRequest("a", 1)})
+			_, err := s.Accept(ctx, []provision.NewRequest{newRequest("a", 1)}, provision.ClaimQuery{})
 			return err
 		},
 		"the lead": func(ctx context.Context) error {

@@ -28,31 +28,52 @@ const acceptSQL = `
 with input as (
 	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bool[], $7::text[], $8::bytea[],
 		$9::bytea[], $10::text[], $11::text[], $12::timestamptz[], $13::bigint[], $14::text[])
+		with ordinality
 	as i(request_id, project_id, region, name, mode, prepaid, spec, sealed_password,
-		fingerprint, requested_by, traceparent, received_at, stream_sequence, waiting_for)
+		fingerprint, requested_by, traceparent, received_at, stream_sequence, waiting_for, place)
+), claimable as (
+	select i.request_id, m.most, row_number() over (partition by i.project_id order by i.place) as turn
+	from unnest($15::text[], $16::int[]) m(project_id, most) join projects p using (project_id) join input i using (project_id)
+	where $17::int > 0 and p.marks_seen_at is not null and i.region = $18
+), claim as materialized (
+	select array(select request_id from claimable where turn <= most order by turn limit $17) as ids
 ), added as (
-	insert into requests (request_id, state, project_id, region, name, mode, prepaid, spec, sealed_password,
+	insert into requests (request_id, state, fence, attempts, claimed_by, next_attempt_at, settled_at,
+		project_id, region, name, mode, prepaid, spec, sealed_password,
 		had_password, fingerprint, requested_by, traceparent, received_at, stream_sequence, waiting_for, look_first)
-	select i.request_id, 'pending', i.project_id, i.region, i.name, i.mode, i.prepaid, i.spec::jsonb, i.sealed_password,
+	select i.request_id, case when at_once then 'creating' else 'pending' end, at_once::int, at_once::int, case when at_once then $19::text end,
+		now() + case when at_once then make_interval(secs => $20) else interval '0' end, case when at_once then now() + make_interval(secs => $21) end,
+		i.project_id, i.region, i.name, i.mode, i.prepaid, i.spec::jsonb, i.sealed_password,
 		i.sealed_password is not null, i.fingerprint, i.requested_by, i.traceparent, i.received_at, i.stream_sequence, i.waiting_for,
 		not exists (select 1 from projects p where p.project_id = i.project_id and p.marks_seen_at is not null)
-	from input i where not exists (select 1 from pruned_requests p where p.request_id = i.request_id)
+	from input i cross join claim cross join lateral (select i.request_id = any(claim.ids) as at_once) c
+	where not exists (select 1 from pruned_requests p where p.request_id = i.request_id)
 	on conflict (request_id) do nothing
-	returning request_id, waiting_for, mark
+	returning request_id, waiting_for, mark, state
 ), marked as (
 	insert into marks (mark, request_id) select mark, request_id from added
+), intended as (
+	insert into attempts (request_id, number, fence, worker) select request_id, 1, 1, $19 from added where state = 'creating'
 ), told as (
 	insert into events (request_id, kind, state, error_message)
 	select request_id, 'accepted', 'pending', 'waits for ' || waiting_for from added
+	union all
+	select request_id, 'creating', 'creating', null from added where state = 'creating'
 )
-select request_id from added`
+select request_id, mark::text, state = 'creating' from added`
+
+// added is a row that is new.
+type added struct {
+	id, mark string
+	claimed  bool
+}
 
 // Accept implements provision.IntakeStore. In a project where tags are not known
 // to be reliable, a request looks before its first call.
-func (s *Store) Accept(ctx context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
+func (s *Store) Accept(ctx context.Context, batch []provision.NewRequest, q provision.ClaimQuery) ([]provision.Acceptance, error) {
 	type row = provision.NewRequest
 	ids := column(batch, func(r row) string { return r.ID })
-	var added []string
+	var news []added
 	statements := &pgx.Batch{}
 	statements.Queue(lockShared, ids)
 	statements.Queue(acceptSQL, ids,
@@ -69,26 +90,40 @@ func (s *Store) Accept(ctx context.Context, batch []provision.NewRequest) ([]pro
 		column(batch, func(r row) time.Time { return r.ReceivedAt }),
 		column(batch, func(r row) int64 { return int64(r.Sequence) }),
 		column(batch, func(r row) *string { return text(r.WaitingFor) }),
+		q.Served.Projects, most(q), q.Limit, q.Served.Region, q.Worker, seconds(q.Lease), seconds(q.Settle),
 	).Query(func(rows pgx.Rows) (err error) {
-		added, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		news, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (a added, err error) {
+			return a, row.Scan(&a.id, &a.mark, &a.claimed)
+		})
 		return err
 	})
 	if err := s.pool.SendBatch(ctx, statements); err != nil {
 		return nil, translate(err)
 	}
-	return s.compare(ctx, batch, added)
+	return s.compare(ctx, batch, news)
+}
+
+// claimOf is the claim of a request that was claimed as it was taken in.
+func claimOf(r provision.NewRequest, mark string) *provision.CreateClaim {
+	return &provision.CreateClaim{RequestID: r.ID, Fence: 1, Attempt: 1, ProjectID: r.ProjectID, Name: r.Name, Spec: r.Spec,
+		SealedPassword: r.SealedPassword, Mark: mark, Prepaid: r.Prepaid}
 }
 
 // compare tells what became of each row: those that were not added were there
 // before, perhaps with another body, and perhaps pruned by now.
-func (s *Store) compare(ctx context.Context, batch []provision.NewRequest, added []string) ([]provision.Acceptance, error) {
+func (s *Store) compare(ctx context.Context, batch []provision.NewRequest, news []added) ([]provision.Acceptance, error) {
 	out := make([]provision.Acceptance, len(batch))
-	if len(added) == len(batch) {
-		return out, nil
+	isNew := make(map[string]added, len(news))
+	for _, a := range news {
+		isNew[a.id] = a
 	}
-	isNew := map[string]bool{}
-	for _, id := range added {
-		isNew[id] = true
+	for n, r := range batch {
+		if a := isNew[r.ID]; a.claimed {
+			out[n].Claim = claimOf(r, a.mark)
+		}
+	}
+	if len(news) == len(batch) {
+		return out, nil
 	}
 	rows, err := s.pool.Query(ctx, `select request_id, fingerprint from requests where request_id = any($1)
 		union all select request_id, fingerprint from pruned_requests where request_id = any($1)`,
@@ -107,13 +142,13 @@ func (s *Store) compare(ctx context.Context, batch []provision.NewRequest, added
 	}
 	for n, r := range batch {
 		switch f, ok := known[r.ID]; {
-		case isNew[r.ID]:
+		case isNew[r.ID].id != "":
 		case !ok:
 			return nil, fmt.Errorf("request %q was neither added nor found: it was removed meanwhile", r.ID)
 		case f == r.Fingerprint:
-			out[n] = provision.Duplicate
+			out[n].Found = provision.Duplicate
 		default:
-			out[n] = provision.Conflicting
+			out[n].Found = provision.Conflicting
 		}
 	}
 	return out, nil

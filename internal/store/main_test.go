@@ -117,10 +117,10 @@ func (d *db) accept(ids ...string) {
 		d.n++
 		batch = append(batch, newRequest(id, d.n))
 	}
-	found, err := d.Accept(d.t.Context(), batch)
+	found, err := d.Accept(d.t.Context(), batch, provision.ClaimQuery{})
 	d.must(err)
 	for i, f := range found {
-		if f != provision.Accepted {
+		if f.Found != provision.Accepted {
 			d.t.Fatalf("%s: found %v, want it accepted", ids[i], f)
 		}
 	}

@@ -32,7 +32,7 @@ func (d *db) until(what string, done <-chan error, query string) {
 // request must never be seen before an earlier one.
 func TestEventsOfANewIDAreSeenInTheOrderOfTheirIDs(t *testing.T) {
 	accept := func(d *db, sequence uint64) error {
-		_, err := d.Accept(context.WithoutCancel(d.t.Context()), []provision.NewRequest{newRequest("x", sequence)})
+		_, err := d.Accept(context.WithoutCancel(d.t.Context()), []provision.NewRequest{newRequest("x", sequence)}, provision.ClaimQuery{})
 		return err
 	}
 	refuse := func(d *db, sequence uint64) error {
@@ -162,7 +162,7 @@ func TestAMissingColumnIsNoRowsFault(t *testing.T) {
 	d := open(t)
 	_, err := d.sql.Exec(t.Context(), `alter table requests drop column traceparent`)
 	d.must(err)
-	if _, err := d.Accept(t.Context(), []provision.NewRequest{newRequest("a", 1)}); err == nil || errors.Is(err, provision.ErrUnstorable) {
+	if _, err := d.Accept(t.Context(), []provision.NewRequest{newRequest("a", 1)}, provision.ClaimQuery{}); err == nil || errors.Is(err, provision.ErrUnstorable) {
 		t.Errorf("got %v, want an error that is tried again", err)
 	}
 }

@@ -189,8 +189,8 @@ func (d *db) hotPath(e *explained) map[string]touched {
 		batch = append(batch, newRequest(fmt.Sprintf("live-%d", d.n), d.n))
 	}
 	known := append(slices.Clone(batch[:20]), newRequest("h-77", 1), newRequest("hp-77", 1))
-	step("accept", func() error { _, err := e.Accept(ctx, batch); return err })
-	step("accept again", func() error { _, err := e.Accept(ctx, known); return err })
+	step("accept", func() error { _, err := e.Accept(ctx, batch, provision.ClaimQuery{}); return err })
+	step("accept again", func() error { _, err := e.Accept(ctx, known, provision.ClaimQuery{}); return err })
 	step("reject", func() error {
 		d.n++
 		return e.Reject(ctx, []provision.Rejection{{RequestID: "h-78", Code: "ID_REUSED", Reasons: provision.Violations{{Path: "x"}}, Sequence: d.n, ReceivedAt: time.Unix(int64(d.n), 0)}})

@@ -104,12 +104,12 @@ func TestWhatOutlivesPruning(t *testing.T) {
 	other.Fingerprint[5] = 1
 	for sequence, c := range []struct {
 		request provision.NewRequest
-		want    provision.Acceptance
+		want    provision.Found
 	}{{newRequest("old", 80), provision.Duplicate}, {other, provision.Conflicting}, {newRequest("bad", 82), provision.Accepted}} {
-		found, err := d.Accept(t.Context(), []provision.NewRequest{c.request})
+		found, err := d.Accept(t.Context(), []provision.NewRequest{c.request}, provision.ClaimQuery{})
 		d.must(err)
-		if found[0] != c.want {
-			t.Errorf("%d: found %v, want %v", sequence, found[0], c.want)
+		if found[0].Found != c.want {
+			t.Errorf("%d: found %v, want %v", sequence, found[0].Found, c.want)
 		}
 	}
 	d.must(d.Reject(t.Context(), []provision.Rejection{{RequestID: "old", Code: provision.CodeIDReused, ReceivedAt: time.Unix(9, 0), Reasons: provision.Violations{{Path: "name"}}, Sequence: 81}}))
@@ -197,7 +197,7 @@ func TestAnIDIsNotTakenTwiceWhileItIsPruned(t *testing.T) {
 		for n := range each {
 			batch = append(batch, newRequest(fmt.Sprintf("r%d-%d", round, n), uint64(n)))
 		}
-		_, err := d.Accept(t.Context(), batch)
+		_, err := d.Accept(t.Context(), batch, provision.ClaimQuery{})
 		d.must(err)
 		d.exec(`update requests set state = 'failed', sealed_password = null, finished_at = now() - interval '1 year' where state = 'pending'`)
 		d.exec(`update events set at = at - interval '1 year'`)
@@ -206,12 +206,12 @@ func TestAnIDIsNotTakenTwiceWhileItIsPruned(t *testing.T) {
 		for range 3 {
 			again.Go(func() {
 				for range 10 {
-					found, err := d.Accept(t.Context(), batch)
+					found, err := d.Accept(t.Context(), batch, provision.ClaimQuery{})
 					if err != nil {
 						t.Error(err)
 						return
 					}
-					if n := len(batch) - count(found, provision.Duplicate); n != 0 {
+					if n := len(batch) - count(found, provision.Acceptance{Found: provision.Duplicate}); n != 0 {
 						t.Errorf("%d of %d ids were not known any more", n, len(batch))
 						return
 					}

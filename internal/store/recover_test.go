@@ -82,7 +82,7 @@ func TestRecover(t *testing.T) {
 // That tags are proved says nothing of what a restored database does not know.
 func TestARestoredRequestLooksThoughTagsAreProved(t *testing.T) {
 	d := open(t)
-	_, err := d.Accept(t.Context(), []provision.NewRequest{newRequest("a", 1)})
+	_, err := d.Accept(t.Context(), []provision.NewRequest{newRequest("a", 1)}, provision.ClaimQuery{})
 	d.must(err)
 	_, err = d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 0, nil)
 	d.must(err)

@@ -142,7 +142,7 @@ func TestWhatARetryStartsFrom(t *testing.T) {
 	d.failed("a", true)
 	without := newRequest("without", 77)
 	without.SealedPassword = nil
-	_, err := d.Accept(t.Context(), []provision.NewRequest{without})
+	_, err := d.Accept(t.Context(), []provision.NewRequest{without}, provision.ClaimQuery{})
 	d.must(err)
 	for id, want := range map[string]provision.RetryFound{"a": {State: provision.Failed, HadPassword: true, InstanceID: "i-a"},
 		"without": {State: provision.Pending}, "unknown": {}} {

@@ -68,9 +68,9 @@ func TestAcceptTellsWhatItFound(t *testing.T) {
 	d.accept("a", "b")
 	other := newRequest("b", 9)
 	other.Fingerprint[5] = 1
-	found, err := d.Accept(t.Context(), []provision.NewRequest{newRequest("a", 7), other, newRequest("c", 8)})
+	found, err := d.Accept(t.Context(), []provision.NewRequest{newRequest("a", 7), other, newRequest("c", 8)}, provision.ClaimQuery{})
 	d.must(err)
-	want := []provision.Acceptance{provision.Duplicate, provision.Conflicting, provision.Accepted}
+	want := []provision.Acceptance{{Found: provision.Duplicate}, {Found: provision.Conflicting}, {Found: provision.Accepted}}
 	if !slices.Equal(found, want) {
 		t.Errorf("found %v, want %v", found, want)
 	}
@@ -82,7 +82,7 @@ func TestRowsThatPostgresWillNotTake(t *testing.T) {
 	for name, spec := range map[string]string{"nul": `{"a":"\u0000"}`, "surrogate": `{"a":"\ud800"}`, "number": `{"a":1e400000}`, "text": `{`} {
 		r := newRequest("x-"+name, 1)
 		r.Spec = []byte(spec)
-		if _, err := d.Accept(t.Context(), []provision.NewRequest{r, newRequest("good", 2)}); !errors.Is(err, provision.ErrUnstorable) {
+		if _, err := d.Accept(t.Context(), []provision.NewRequest{r, newRequest("good", 2)}, provision.ClaimQuery{}); !errors.Is(err, provision.ErrUnstorable) {
 			t.Errorf("%s: got %v, want ErrUnstorable", name, err)
 		}
 	}
@@ -223,7 +223,7 @@ func TestUnprovedTagsMeanLookingFirst(t *testing.T) {
 	d := open(t)
 	batch := []provision.NewRequest{newRequest("a", 1), newRequest("b", 2), newRequest("c", 3)}
 	batch[1].Name = batch[0].Name
-	_, err := d.Accept(t.Context(), batch)
+	_, err := d.Accept(t.Context(), batch, provision.ClaimQuery{})
 	d.must(err)
 	if c := d.claim(time.Minute); len(c) != 0 {
 		t.Fatalf("called before it looked: %+v", c)
@@ -254,7 +254,7 @@ func TestClaimsAreSharedAndServed(t *testing.T) {
 	d.accept(ids(100, "r")...)
 	elsewhere := newRequest("elsewhere", 1000)
 	elsewhere.Region = "bbb"
-	_, err := d.Accept(t.Context(), []provision.NewRequest{elsewhere})
+	_, err := d.Accept(t.Context(), []provision.NewRequest{elsewhere}, provision.ClaimQuery{})
 	d.must(err)
 	claimed := make([][]provision.CreateClaim, 4)
 	var g errgroup.Group

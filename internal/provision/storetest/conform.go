@@ -98,9 +98,9 @@ func (b *bench) accept(ids ...string) {
 func (b *bench) acceptIn(projectID string, ids ...string) {
 	b.t.Helper()
 	for _, id := range ids {
-		found, err := b.Accept(b.t.Context(), []provision.NewRequest{b.request(id, projectID)})
+		found, err := b.Accept(b.t.Context(), []provision.NewRequest{b.request(id, projectID)}, provision.ClaimQuery{})
 		b.must(err)
-		if found[0] != provision.Accepted {
+		if found[0].Found != provision.Accepted {
 			b.t.Fatalf("%s: found %v", id, found)
 		}
 	}

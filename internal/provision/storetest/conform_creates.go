@@ -12,16 +12,16 @@ func accepting(b *bench) {
 	again := b.request("a", project)
 	otherBody := again
 	otherBody.Fingerprint[0]++
-	for n, want := range []provision.Acceptance{provision.Accepted, provision.Duplicate} {
-		found, err := b.Accept(b.t.Context(), []provision.NewRequest{again})
+	for n, want := range []provision.Found{provision.Accepted, provision.Duplicate} {
+		found, err := b.Accept(b.t.Context(), []provision.NewRequest{again}, provision.ClaimQuery{})
 		b.must(err)
-		if found[0] != want {
+		if found[0].Found != want {
 			b.t.Fatalf("time %d: %v, want %v", n+1, found, want)
 		}
 	}
-	found, err := b.Accept(b.t.Context(), []provision.NewRequest{otherBody, b.request("b", project), again})
+	found, err := b.Accept(b.t.Context(), []provision.NewRequest{otherBody, b.request("b", project), again}, provision.ClaimQuery{})
 	b.must(err)
-	if fmt.Sprint(found) != fmt.Sprint([]provision.Acceptance{provision.Conflicting, provision.Accepted, provision.Duplicate}) {
+	if fmt.Sprint(found) != fmt.Sprint([]provision.Acceptance{{Found: provision.Conflicting}, {Found: provision.Accepted}, {Found: provision.Duplicate}}) {
 		b.t.Fatalf("found %v", found)
 	}
 	b.events("a", "accepted:pending")

@@ -63,7 +63,7 @@ func oneOfAName(b *bench) {
 	first, second := b.request("a", project), b.request("b", project)
 	second.Name = first.Name
 	for _, r := range []provision.NewRequest{first, second} {
-		_, err := b.Accept(b.t.Context(), []provision.NewRequest{r})
+		_, err := b.Accept(b.t.Context(), []provision.NewRequest{r}, provision.ClaimQuery{})
 		b.must(err)
 		l := b.look()
 		result := seen(l, provision.Next{State: provision.Pending})

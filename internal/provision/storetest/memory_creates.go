@@ -14,19 +14,24 @@ func (m *Memory) ClaimCreates(_ context.Context, q provision.ClaimQuery) (claims
 	defer m.mu.Unlock()
 	ids := m.waiting(q, func(r *request) bool { return r.state == provision.Pending && !r.lookFirst && r.cancelWished.IsZero() })
 	for _, id := range ids {
-		r := m.requests[id]
-		m.intend(r)
-		if !r.firstAttempt.IsZero() {
-			r.waited += m.now().Sub(r.due)
-		}
-		r.state, r.looks, r.claimedBy, r.waitingFor = provision.Creating, 0, q.Worker, ""
-		r.due, r.settledAt = m.now().Add(q.Lease), m.now().Add(q.Settle)
-		m.tell(id, "creating", provision.Creating, nil)
-		claims = append(claims, provision.CreateClaim{RequestID: id, Fence: r.fence, Attempt: r.attempts, ProjectID: r.ProjectID, Name: r.Name,
-			Spec: r.Spec, SealedPassword: r.sealed, Mark: r.mark, Prepaid: r.Prepaid,
-			LastCode: r.failure.Code, LastClass: r.failure.Class, Repeats: r.repeats, Age: m.age(r)})
+		claims = append(claims, m.claim(id, q))
 	}
 	return claims, nil
+}
+
+// claim makes a pending request creating.
+func (m *Memory) claim(id string, q provision.ClaimQuery) provision.CreateClaim {
+	r := m.requests[id]
+	m.intend(r)
+	if !r.firstAttempt.IsZero() {
+		r.waited += m.now().Sub(r.due)
+	}
+	r.state, r.looks, r.claimedBy, r.waitingFor = provision.Creating, 0, q.Worker, ""
+	r.due, r.settledAt = m.now().Add(q.Lease), m.now().Add(q.Settle)
+	m.tell(id, "creating", provision.Creating, nil)
+	return provision.CreateClaim{RequestID: id, Fence: r.fence, Attempt: r.attempts, ProjectID: r.ProjectID, Name: r.Name,
+		Spec: r.Spec, SealedPassword: r.sealed, Mark: r.mark, Prepaid: r.Prepaid,
+		LastCode: r.failure.Code, LastClass: r.failure.Class, Repeats: r.repeats, Age: m.age(r)}
 }
 
 // intend records the intent to call. An attempt that did not leave, with nothing

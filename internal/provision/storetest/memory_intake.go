@@ -2,18 +2,20 @@ package storetest
 
 import (
 	"context"
+	"slices"
 
 	"ddsworker/internal/provision"
 )
 
 // Accept implements provision.IntakeStore.
-func (m *Memory) Accept(_ context.Context, batch []provision.NewRequest) ([]provision.Acceptance, error) {
+func (m *Memory) Accept(_ context.Context, batch []provision.NewRequest, q provision.ClaimQuery) ([]provision.Acceptance, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	found := make([]provision.Acceptance, len(batch))
+	found, isNew := make([]provision.Acceptance, len(batch)), map[string]bool{}
 	for n, r := range batch {
 		switch known := m.requests[r.ID]; {
 		case known == nil:
+			isNew[r.ID] = true
 			m.requests[r.ID] = &request{NewRequest: r, state: provision.Pending, sealed: r.SealedPassword, hadPassword: r.SealedPassword != nil,
 				mark: m.newMark(), due: m.now(), waitingFor: r.WaitingFor, lookFirst: !m.marksSeen[r.ProjectID]}
 			m.tell(r.ID, "accepted", provision.Pending, func(e *provision.Event) {
@@ -22,10 +24,14 @@ func (m *Memory) Accept(_ context.Context, batch []provision.NewRequest) ([]prov
 				}
 			})
 		case known.Fingerprint == r.Fingerprint:
-			found[n] = provision.Duplicate
+			found[n].Found = provision.Duplicate
 		default:
-			found[n] = provision.Conflicting
+			found[n].Found = provision.Conflicting
 		}
+	}
+	for _, id := range m.waiting(q, func(r *request) bool { return isNew[r.ID] && !r.lookFirst }) {
+		n := slices.IndexFunc(batch, func(r provision.NewRequest) bool { return r.ID == id })
+		found[n].Claim = new(m.claim(id, q))
 	}
 	return found, nil
 }
