@@ -123,7 +123,8 @@ const settleLag = 5 * time.Second
 // time is sped up with the cloud.
 func (c *airCase) Run(ctx context.Context) error {
 	fast := func(d time.Duration) time.Duration { return time.Duration(float64(d) / c.Speed) }
-	set := map[string]string{"POLL_INTERVAL": fast(5 * time.Second).String(), "DETECTION_TARGET": fast(5 * time.Second).String()}
+	set := map[string]string{"POLL_INTERVAL": fast(time.Second).String(), "DETECTION_TARGET": fast(5 * time.Second).String(),
+		"BUILD_TIME_MIN": fast(5 * time.Minute).String(), "BUILD_TIME_MAX": fast(20 * time.Minute).String()}
 	for name, value := range c.Set {
 		set[name] = value
 	}

@@ -74,7 +74,7 @@ func (b *bench) worker(ctx context.Context, requests, processes int, more ...fun
 
 // ourSettings are our worker's settings where they are not the product's own.
 func (b *bench) ourSettings() map[string]string {
-	set := map[string]string{"CREATE_CONCURRENCY": fmt.Sprint(b.Concurrency), "POLL_INTERVAL": "1s"}
+	set := map[string]string{"CREATE_CONCURRENCY": fmt.Sprint(b.Concurrency)}
 	for name, value := range b.Set {
 		set[name] = value
 	}

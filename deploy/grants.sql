@@ -10,7 +10,7 @@ revoke all on all tables in schema public from ddsworker_worker, ddsworker_prune
 grant select on installation, goose_db_version, events_id_seq to ddsworker_worker;
 grant update (home, timeline) on installation to ddsworker_worker;
 grant select, insert on projects, requests, marks, rejections, attempts, instances, jobs, events, orphans, audits, logins, tokens,
-    budgets
+    budgets, build_times
     to ddsworker_worker;
 grant update (marks_seen_at) on projects to ddsworker_worker;
 grant update (state, sealed_password, next_attempt_at, waiting_for, look_first, claimed_by, fence, attempts, looks,
@@ -36,6 +36,7 @@ grant update (generation, sealed_token, obtained_at, expires_at, failures, failu
     on tokens to ddsworker_worker;
 grant update (version, learnt_rate, seen_rate, cut_at, refused_at, throttled_since, hold_until, sent, sent_at, accepted, pace)
     on budgets to ddsworker_worker;
+grant update (ended, exposed) on build_times to ddsworker_worker;
 
 grant select on pruned_requests, pruned_instances to ddsworker_worker;
 
@@ -53,7 +54,7 @@ grant update (state, finished_at, pruned_at) on pruned_requests to ddsworker_pru
 -- The reader sees everything but what is sealed: requests.sealed_password,
 -- logins.failed_passwords and tokens.sealed_token.
 grant select on provisioning_history, installation, projects, marks, rejections, attempts, instances, jobs, events, orphans,
-    audits, budgets, outbox, relay, pruned_requests, pruned_instances, goose_db_version
+    audits, budgets, build_times, outbox, relay, pruned_requests, pruned_instances, goose_db_version
     to ddsworker_reader;
 grant select (request_id, state, project_id, region, name, mode, prepaid, spec, fingerprint, mark, next_attempt_at,
               waiting_for, look_first, claimed_by, fence, attempts, looks, first_attempt_at, settled_at, namesakes,

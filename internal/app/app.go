@@ -309,17 +309,18 @@ func (a *App) worker(p parts, inbox provision.Inbox, installation string) *provi
 	health, m, cloud := p.health, p.metrics, &measuredCloud{p.cloud, p.metrics}
 	policy, served, pace := a.Config.policy(), a.Config.served(), a.Config.Pace
 	name := a.Config.Process.WorkerName
+	builds := provision.NewExperience(policy.UsualMin, policy.UsualMax)
 	budget, others := p.budget, provision.Paced{Cloud: cloud, Budget: p.budget}
 	return &provision.Worker{
 		Intake: &provision.Intake{Inbox: inbox, Store: measuredIntake{p.store, m}, Copies: p.copies, Sealer: measuredSealer{p.sealer, m},
 			Rules: a.Config.rules(), Served: served, RequireSealed: a.Config.Process.RequireSealed.V, Standardize: hujson.Standardize, Batch: pace.IntakeBatch.V,
 			Backlog: p.backlog, Health: health, Log: a.Log},
 		Budget: budget,
-		Creator: &provision.Creator{Cloud: cloud, Budget: budget, Store: p.store, Sealer: p.sealer, Policy: policy, Served: served,
+		Creator: &provision.Creator{Cloud: cloud, Budget: budget, Store: p.store, Sealer: p.sealer, Policy: policy, Builds: builds, Served: served,
 			Worker: name, Installation: installation, Dialect: a.Config.rules().Dialect, Concurrency: pace.CreateConcurrency.V, Health: health, Log: a.Log},
 		Reconciler: &provision.Reconciler{Cloud: others, Budget: budget, Store: p.store, Policy: policy, Served: served, Worker: name, Installation: installation,
 			Dialect: a.Config.rules().Dialect, Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},
-		Poller: &provision.Poller{Jobs: others, Instances: others, Deleter: others, Budget: budget, Store: p.store, Policy: policy, Served: served,
+		Poller: &provision.Poller{Jobs: others, Instances: others, Deleter: others, Budget: budget, Store: p.store, Policy: policy, Builds: builds, Served: served,
 			Worker: name, Batch: pace.PollBatch.V, Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},
 		Auditor: &provision.Auditor{Cloud: others, Deleter: others, Store: p.store, Deletions: p.store, Served: served, Installation: installation,
 			Interval: time.Duration(pace.AuditInterval.V), Quarantine: time.Duration(pace.Quarantine.V), Policy: provision.OrphanPolicy(pace.Orphans),

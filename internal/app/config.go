@@ -66,13 +66,16 @@ type PaceConfig struct {
 	IntakeBatch       Value[int]     `name:"intake-batch" env:"INTAKE_BATCH" default:"500" help:"Messages taken in with one statement."`
 	IntakeLimit       Value[int]     `name:"intake-limit" env:"INTAKE_LIMIT" default:"1000000" help:"Requests of the whole fleet that may wait in the database for their call: beyond it they wait in the stream."`
 	CreateConcurrency Value[int]     `name:"create-concurrency" env:"CREATE_CONCURRENCY" default:"32" help:"Create calls at a time."`
-	LookConcurrency   Value[int]     `name:"look-concurrency" env:"LOOK_CONCURRENCY" default:"8" help:"Looks, and single job reads, at a time."`
-	PollBatch         Value[int]     `name:"poll-batch" env:"POLL_BATCH" default:"1000" help:"Instances followed in one round."`
+	LookConcurrency   Value[int]     `name:"look-concurrency" env:"LOOK_CONCURRENCY" default:"8" help:"Looks, and reads of instances and jobs being followed, at a time."`
+	PollBatch         Value[int]     `name:"poll-batch" env:"POLL_BATCH" default:"2000" help:"Instances followed in one round."`
 	CallTimeout       Value[Seconds] `name:"call-timeout" env:"CALL_TIMEOUT" default:"10s" help:"Longest call to the cloud. A claim's lease is 3s longer."`
 	VisibilityWindow  Value[Seconds] `name:"visibility-window" env:"VISIBILITY_WINDOW" default:"2m" help:"How long the cloud's lists may hide an instance that exists."`
 	CreateDeadline    Value[Seconds] `name:"create-deadline" env:"CREATE_DEADLINE" default:"24h" help:"How long a request is tried, from its first call."`
 	BuildDeadline     Value[Seconds] `name:"build-deadline" env:"BUILD_DEADLINE" default:"2h" help:"How long an instance may take to be ready."`
-	PollInterval      Value[Seconds] `name:"poll-interval" env:"POLL_INTERVAL" default:"5s" help:"Time between two looks at an instance being built."`
+	PollInterval      Value[Seconds] `name:"poll-interval" env:"POLL_INTERVAL" default:"1s" help:"Shortest time between two looks at an instance being built."`
+	DetectionTarget   Value[Seconds] `name:"detection-target" env:"DETECTION_TARGET" default:"5s" help:"How late the end of a build may be seen, at the median: looks come a little less than twice as far apart while builds are expected to end."`
+	BuildTimeMin      Value[Seconds] `name:"build-time-min" env:"BUILD_TIME_MIN" default:"5m" help:"What builds take at least, usually, until the worker has seen some."`
+	BuildTimeMax      Value[Seconds] `name:"build-time-max" env:"BUILD_TIME_MAX" default:"20m" help:"What builds take at most, usually, until the worker has seen some."`
 	AuditInterval     Value[Seconds] `name:"audit-interval" env:"AUDIT_INTERVAL" default:"10m" help:"Time between two comparisons of what the cloud lists in a project with what is recorded."`
 	Orphans           string         `name:"orphan-policy" env:"ORPHAN_POLICY" default:"report" help:"What is done with instances that carry a mark of ours and are nobody's: report, delete, or keep, which says no more of them."`
 	Quarantine        Value[Seconds] `name:"orphan-quarantine" env:"ORPHAN_QUARANTINE" default:"1h" help:"How long after it was first seen an orphan is left alone."`
@@ -208,6 +211,9 @@ func (c *Config) check() []string {
 	if c.Pace.RetryMin.V > c.Pace.RetryMax.V && c.Pace.RetryMax.err == nil {
 		add("RETRY_MIN", "is %v, more than RETRY_MAX, %v", time.Duration(c.Pace.RetryMin.V), time.Duration(c.Pace.RetryMax.V))
 	}
+	if c.Pace.BuildTimeMin.V > c.Pace.BuildTimeMax.V && c.Pace.BuildTimeMax.err == nil {
+		add("BUILD_TIME_MIN", "is %v, more than BUILD_TIME_MAX, %v", time.Duration(c.Pace.BuildTimeMin.V), time.Duration(c.Pace.BuildTimeMax.V))
+	}
 	slices.Sort(out)
 	return out
 }
@@ -223,7 +229,8 @@ func (c *Config) policy() provision.Policy {
 	p.VisibilityWindow = time.Duration(c.Pace.VisibilityWindow.V)
 	p.CreateDeadline = time.Duration(c.Pace.CreateDeadline.V)
 	p.BuildDeadline = time.Duration(c.Pace.BuildDeadline.V)
-	p.PollInterval = time.Duration(c.Pace.PollInterval.V)
+	p.PollInterval, p.DetectionTarget = time.Duration(c.Pace.PollInterval.V), time.Duration(c.Pace.DetectionTarget.V)
+	p.UsualMin, p.UsualMax = time.Duration(c.Pace.BuildTimeMin.V), time.Duration(c.Pace.BuildTimeMax.V)
 	p.RetryMin, p.RetryMax = time.Duration(c.Pace.RetryMin.V), time.Duration(c.Pace.RetryMax.V)
 	return p
 }

@@ -56,6 +56,11 @@ func (r rows) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provisi
 	return take(r.process, "claim polls", func() ([]provision.PollClaim, error) { return r.db().ClaimPolls(ctx, q) })
 }
 
+// LearnBuilds is no step: losing it costs a few calls.
+func (r rows) LearnBuilds(ctx context.Context, projects []string, seen []provision.BuildSpan) ([]provision.BuildSpan, error) {
+	return r.db().LearnBuilds(ctx, projects, seen)
+}
+
 func (r rows) RecordPolls(ctx context.Context, batch []provision.PollResult) error {
 	return write(r.process, "record polls", func() error { return r.db().RecordPolls(ctx, batch) })
 }

@@ -53,6 +53,11 @@ func (r rows) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provisi
 	return claim(r.process, "claim polls", func() ([]provision.PollClaim, error) { return r.w.store.ClaimPolls(ctx, q) })
 }
 
+// LearnBuilds is no step: losing it costs a few calls.
+func (r rows) LearnBuilds(ctx context.Context, projects []string, seen []provision.BuildSpan) ([]provision.BuildSpan, error) {
+	return r.w.store.LearnBuilds(ctx, projects, seen)
+}
+
 func (r rows) RecordPolls(ctx context.Context, batch []provision.PollResult) error {
 	return r.write("record polls", func() error { return r.w.store.RecordPolls(ctx, batch) })
 }

@@ -18,6 +18,7 @@ type Creator struct {
 	Store        CreateStore
 	Sealer       Sealer
 	Policy       Policy
+	Builds       *Experience // says when to look first; nil: soon
 	Served       Served
 	Worker       string // who claims
 	Installation string // the value of the tag provision-by
@@ -141,6 +142,9 @@ func (c *Creator) create(ctx, work context.Context, claim held) CreateResult {
 	defer cancel()
 	created, err := c.call(ctx, call, claim.CreateClaim)
 	result := c.Policy.AfterCreate(claim.CreateClaim, created, err)
+	if result.Outcome == OutcomeCreated {
+		result.Next.Delay = c.Policy.FirstLook(c.Builds, kindOf(claim.ProjectID, claim.Spec), time.Now())
+	}
 	result.Took = time.Since(began)
 	c.log(claim.CreateClaim, result)
 	return result

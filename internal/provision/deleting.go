@@ -2,14 +2,8 @@ package provision
 
 import "context"
 
-// deleteAll deletes what requests made that are to be cancelled: each instance is
-// read again by its id right before. None is begun once start has ended.
-func (p *Poller) deleteAll(start, work context.Context, claims []PollClaim) []PollResult {
-	results := make([]PollResult, len(claims))
-	inParallel(indices(claims), p.Concurrency, func(i int) { results[i] = p.deleteOne(start, work, claims[i]) })
-	return results
-}
-
+// deleteOne deletes what a request made that is to be cancelled: the instance is read
+// again by its id right before. It is not begun once start has ended.
 func (p *Poller) deleteOne(start, work context.Context, c PollClaim) PollResult {
 	ctx, cancel := context.WithTimeout(work, p.Policy.CallTimeout)
 	defer cancel()

@@ -19,8 +19,12 @@ type Policy struct {
 	CreateDeadline time.Duration
 	// BuildDeadline is how long an instance may take until it is ready.
 	BuildDeadline time.Duration
-	// PollInterval is the time between two looks at an instance being built.
+	// PollInterval is the shortest time between two looks at an instance being built.
 	PollInterval time.Duration
+	// DetectionTarget is how late the end of a build may be seen, at the median.
+	DetectionTarget time.Duration
+	// UsualMin and UsualMax are how long builds usually take, where nothing was seen.
+	UsualMin, UsualMax time.Duration
 	// RetryMin and RetryMax bound the delay before the next call.
 	RetryMin, RetryMax time.Duration
 	// LookMin and LookMax bound the delay before the next look.
@@ -35,7 +39,10 @@ func DefaultPolicy() Policy {
 		VisibilityWindow: 2 * time.Minute,
 		CreateDeadline:   24 * time.Hour,
 		BuildDeadline:    2 * time.Hour,
-		PollInterval:     5 * time.Second,
+		PollInterval:     time.Second,
+		DetectionTarget:  5 * time.Second,
+		UsualMin:         5 * time.Minute,
+		UsualMax:         20 * time.Minute,
 		RetryMin:         2 * time.Second,
 		RetryMax:         time.Minute,
 		LookMin:          time.Second,

@@ -119,8 +119,12 @@ type InstanceLister interface {
 type InstanceQuery struct {
 	ID     string
 	Name   string // exact
+	Mode   string // "Sharding", "ReplicaSet", "Single"
 	Offset int    // counts instances
 	Limit  int    // 1 to 100; 0: 100
+	// Wanted are the ids that are to be read; nil: all. Others come empty, in their
+	// places; those that are still being built come with what decides that and Tags.
+	Wanted map[string]bool
 }
 
 // InstancePage is one page of a list.
@@ -161,6 +165,8 @@ type JobReader interface {
 // JobWindow selects a page of the job list.
 type JobWindow struct {
 	From, To time.Time
+	Name     string // as Job.Name; empty: any
+	Status   string // as Job.Status; empty: any
 	Offset   int
 	Limit    int // 1 to 100; 0: 100
 }
@@ -256,6 +262,7 @@ type PollStore interface {
 	ClaimPolls(ctx context.Context, q ClaimQuery) ([]PollClaim, error)
 	RecordPolls(ctx context.Context, batch []PollResult) error
 	MarksSeen(ctx context.Context, projectID string) error
+	BuildStore
 }
 
 // RelayStore is the outbox.

@@ -191,12 +191,15 @@ type PollClaim struct {
 	JobID      string // empty: follow the instance
 	ProjectID  string
 	Name       string
+	Mode       string
+	Flavor     string // spec codes of its flavor, separated by commas
 	Mark       string
 	Looks      int
 	MarksSeen  bool
 	JobStatus  string // as last seen
 	Progress   int
 	Age        time.Duration // since the instance was created, or the request retried
+	Since      time.Duration // since the last look, or its creation
 	OrderID    string        // of a prepaid order
 	Seen       bool          // a list showed the instance before
 	Settled    bool          // by now every list would show it
@@ -229,4 +232,6 @@ type PollResult struct {
 	Gone       bool          // it exists no more
 	// CloudRequestID is of the call that deleted it or was refused to.
 	CloudRequestID string
+
+	decided time.Time // the delay counts from then
 }

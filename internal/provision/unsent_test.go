@@ -57,7 +57,7 @@ func TestWhatCouldNotBeSentIsHandedBackSoon(t *testing.T) {
 	if d := p.LookFailed(LookClaim{Looks: 20}, refused).Next.Delay; d == 0 || d > time.Second {
 		t.Errorf("a look comes back after %v", d)
 	}
-	if d := p.AfterPoll(PollClaim{MarksSeen: true}, Poll{Err: refused}).Delay; d == 0 || d > time.Second {
+	if d := p.AfterPoll(PollClaim{MarksSeen: true}, Poll{Err: refused}, time.Minute).Delay; d == 0 || d > time.Second {
 		t.Errorf("a poll comes back after %v", d)
 	}
 	if d := p.AfterCreate(CreateClaim{Attempt: 1, LastCode: unopened, Repeats: 6}, Created{},

@@ -14,7 +14,7 @@ func (p Policy) AfterCreate(c CreateClaim, created Created, err error) CreateRes
 	r := CreateResult{RequestID: c.RequestID, Fence: c.Fence, Attempt: c.Attempt}
 	if err == nil {
 		r.Outcome, r.Created = OutcomeCreated, created
-		r.Next = Next{State: Building, Delay: p.PollInterval}
+		r.Next = Next{State: Building, Delay: p.PollInterval} // unless experience knows better
 		return r
 	}
 	ce := AsCloudError(err)

@@ -14,7 +14,7 @@ import (
 // request that is to be cancelled, and whether its deletion may be asked for now.
 func (p Policy) AfterReread(c PollClaim, seen Poll) (r PollResult, remove bool) {
 	r = PollResult{RequestID: c.RequestID, InstanceID: c.InstanceID, JobID: c.JobID, JobStatus: c.JobStatus, Progress: c.Progress,
-		State: Building, Delay: p.PollInterval, WaitingFor: c.WaitingFor, Instance: seen.Instance, Cancelling: true}
+		State: Building, Delay: p.pace(c.DeleteAge), WaitingFor: c.WaitingFor, Instance: seen.Instance, Cancelling: true}
 	switch i := seen.Instance; {
 	case errors.Is(seen.Err, errNotReached):
 		r.Delay = min(r.Delay, time.Second)

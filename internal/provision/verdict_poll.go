@@ -17,21 +17,22 @@ type Poll struct {
 	Err      error     // why something could not be read
 }
 
-// needsInstance reports whether the instance itself must be read: its job says
-// that it is at its end or tells nothing, or the build's time is over, which
-// only a fresh look may decide.
-func (p Policy) needsInstance(c PollClaim, job *Job) bool {
-	return job == nil || job.Status != JobRunning || c.Age > p.BuildDeadline || !c.MarksSeen && c.Looks <= probeLooks
+// mustSee reports whether the instance itself must be read, whatever its job says:
+// only a fresh look may decide that the build's time is over, and only it tells
+// whether tags come back in lists.
+func (p Policy) mustSee(c PollClaim) bool {
+	return c.Age > p.BuildDeadline || !c.MarksSeen && c.Looks <= probeLooks
 }
 
 // probeLooks is how often a project's first instances are looked at only to
 // learn whether tags come back in its lists.
 const probeLooks = 5
 
-// AfterPoll returns what a poll means for the request.
-func (p Policy) AfterPoll(c PollClaim, seen Poll) PollResult {
+// AfterPoll returns what a poll means for the request, which is due again after a
+// delay while it is being built.
+func (p Policy) AfterPoll(c PollClaim, seen Poll, next time.Duration) PollResult {
 	r := PollResult{RequestID: c.RequestID, InstanceID: c.InstanceID, JobID: c.JobID,
-		JobStatus: c.JobStatus, Progress: c.Progress, State: Building, Delay: p.PollInterval, Instance: seen.Instance,
+		JobStatus: c.JobStatus, Progress: c.Progress, State: Building, Delay: next, Instance: seen.Instance,
 		WaitingFor: c.waits(seen)}
 	if j := seen.Job; j != nil {
 		r.JobStatus, r.FailReason, r.JobCreated, r.JobEnded = j.Status, j.FailReason, j.Created, j.Ended
@@ -45,6 +46,8 @@ func (p Policy) AfterPoll(c PollClaim, seen Poll) PollResult {
 		r.Delay = min(r.Delay, time.Second)
 	case notSent(seen.Err):
 		r.Delay = min(r.Delay, handBack())
+	case seen.Err != nil:
+		r.Delay = min(r.Delay, p.pace(c.Age))
 	}
 	p.judgeBuild(c, seen, &r)
 	r.Changed = r.State != Building || r.Progress != c.Progress || r.JobStatus != c.JobStatus || r.JobID != c.JobID

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestWhatAPollMeans(t *testing.T) {
@@ -66,7 +67,7 @@ func TestWhatAPollMeans(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := p.AfterPoll(tt.claim, tt.seen)
+			r := p.AfterPoll(tt.claim, tt.seen, time.Minute)
 			if r.State != tt.state || r.Changed != tt.changed {
 				t.Errorf("%s, changed %v; want %s, %v", r.State, r.Changed, tt.state, tt.changed)
 			}
@@ -101,7 +102,7 @@ func TestABuildSaysWhatItWaitsFor(t *testing.T) {
 		{"running, its instance not read", Poll{Job: &Job{Status: JobRunning}}, ""},
 	}
 	for _, tt := range tests {
-		if r := p.AfterPoll(order, tt.seen); r.State != Building || !strings.Contains(r.WaitingFor, tt.want) || (tt.want == "") != (r.WaitingFor == "") {
+		if r := p.AfterPoll(order, tt.seen, time.Minute); r.State != Building || !strings.Contains(r.WaitingFor, tt.want) || (tt.want == "") != (r.WaitingFor == "") {
 			t.Errorf("%s: %s, waits for %q, want %q", tt.name, r.State, r.WaitingFor, tt.want)
 		}
 	}

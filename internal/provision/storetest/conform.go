@@ -19,6 +19,7 @@ type Store interface {
 	provision.LookStore
 	provision.RelayStore
 	provision.BudgetStore
+	provision.BuildStore
 	ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provision.PollClaim, error)
 	RecordPolls(ctx context.Context, batch []provision.PollResult) error
 	Cancel(ctx context.Context, ids []string, by string) ([]provision.CancelFound, error)
@@ -45,6 +46,7 @@ func Conform(t *testing.T, run func(t *testing.T, check func(t *testing.T, s Sto
 		"adopting":                         adopting,
 		"polling":                          polling,
 		"a late poll":                      latePoll,
+		"how long builds take":             learning,
 		"events":                           telling,
 		"cancelling what never called":     cancelPending,
 		"cancelling what is called":        cancelCreating,

@@ -28,6 +28,8 @@ type Memory struct {
 	attempts   map[string][]*attempt // by request, in their order
 	instances  map[string]*instance
 	jobs       map[string]*job
+	jobsOf     map[string]*job                                     // by instance, the first
+	builds     map[provision.BuildKind]map[int]provision.BuildSpan // by kind and span
 	orphans    map[string]provision.Instance
 	marksSeen  map[string]bool // by project
 	events     []*event
@@ -80,6 +82,7 @@ type instance struct {
 	due                               time.Time // zero: nobody looks
 	looks                             int
 	created, seen, deleting, gone     time.Time
+	updated                           time.Time
 }
 
 type job struct {
@@ -95,7 +98,7 @@ type event struct {
 // NewMemory returns an empty one.
 func NewMemory() *Memory {
 	return &Memory{requests: map[string]*request{}, attempts: map[string][]*attempt{}, instances: map[string]*instance{},
-		jobs: map[string]*job{}, orphans: map[string]provision.Instance{}, marksSeen: map[string]bool{},
+		jobs: map[string]*job{}, jobsOf: map[string]*job{}, builds: map[provision.BuildKind]map[int]provision.BuildSpan{}, orphans: map[string]provision.Instance{}, marksSeen: map[string]bool{},
 		budgets: map[string]provision.BudgetState{}}
 }
 
@@ -139,13 +142,15 @@ func (m *Memory) held(requestID string) *instance {
 	return nil
 }
 
-func (m *Memory) jobOf(instanceID string) *job {
-	for _, j := range m.jobs {
-		if j.instanceID == instanceID {
-			return j
-		}
+func (m *Memory) jobOf(instanceID string) *job { return m.jobsOf[instanceID] }
+
+// addJob keeps a job that is new.
+func (m *Memory) addJob(j *job) *job {
+	m.jobs[j.id] = j
+	if m.jobsOf[j.instanceID] == nil {
+		m.jobsOf[j.instanceID] = j
 	}
-	return nil
+	return j
 }
 
 // age is the time since the first call, without what was spent waiting.

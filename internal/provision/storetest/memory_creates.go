@@ -159,8 +159,8 @@ func (m *Memory) build(r *request, c provision.CreateResult, delay time.Duration
 		status = provision.InstanceCreating
 	}
 	m.instances[c.Created.InstanceID] = &instance{id: c.Created.InstanceID, requestID: r.ID, projectID: r.ProjectID, orderID: c.Created.OrderID,
-		status: status, due: m.now().Add(delay), created: m.now()}
+		status: status, due: m.now().Add(delay), created: m.now(), updated: m.now()}
 	if c.Created.JobID != "" {
-		m.jobs[c.Created.JobID] = &job{id: c.Created.JobID, requestID: r.ID, instanceID: c.Created.InstanceID, status: provision.JobRunning}
+		m.addJob(&job{id: c.Created.JobID, requestID: r.ID, instanceID: c.Created.InstanceID, status: provision.JobRunning})
 	}
 }

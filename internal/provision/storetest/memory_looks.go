@@ -131,7 +131,7 @@ func (m *Memory) adopt(r *request, l provision.LookResult) {
 		known.due, known.status = m.now(), status
 		return
 	}
-	m.instances[l.Adopt.ID] = &instance{id: l.Adopt.ID, requestID: r.ID, projectID: r.ProjectID, adopted: true, status: status,
+	m.instances[l.Adopt.ID] = &instance{id: l.Adopt.ID, requestID: r.ID, projectID: r.ProjectID, adopted: true, status: status, updated: m.now(),
 		due: m.now(), created: m.now(), seen: m.now()}
 }
 

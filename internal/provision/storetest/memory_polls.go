@@ -12,8 +12,11 @@ func (m *Memory) ClaimPolls(_ context.Context, q provision.ClaimQuery) (claims [
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var all []claimable
+	until := m.now().Add(q.Slack)
 	for id, i := range m.instances {
-		all = append(all, claimable{id, i.projectID, i.due})
+		if !i.due.IsZero() && !i.due.After(until) {
+			all = append(all, claimable{id, i.projectID, i.due})
+		}
 	}
 	for _, id := range m.fairly(q, all) {
 		i := m.instances[id]
@@ -41,7 +44,8 @@ func (m *Memory) pollClaim(r *request, i *instance) provision.PollClaim {
 	if r.retried.After(born) {
 		born = r.retried
 	}
-	c := provision.PollClaim{RequestID: r.ID, InstanceID: i.id, ProjectID: i.projectID, Name: r.Name, Mark: r.mark, Looks: i.looks,
+	c := provision.PollClaim{RequestID: r.ID, InstanceID: i.id, ProjectID: i.projectID, Name: r.Name, Mode: r.Mode, Flavor: flavorOf(r.Spec),
+		Mark: r.mark, Looks: i.looks, Since: since(i.updated),
 		MarksSeen: m.marksSeen[i.projectID], Age: now.Sub(born), OrderID: i.orderID, Seen: !i.seen.IsZero(),
 		Settled: !r.settledAt.After(now), WaitingFor: r.waitingFor, Named: !i.adopted, Cancelling: !r.cancelWished.IsZero(),
 		CancelAge: since(r.cancelWished), Deleting: !i.deleting.IsZero(), DeleteAge: since(i.deleting)}
@@ -88,8 +92,7 @@ func (m *Memory) recordPoll(r *request, i *instance, p provision.PollResult) {
 	m.follow(i, p, state, surprised)
 	if p.JobID != "" && p.JobStatus != "" && p.Changed {
 		if known == nil {
-			known = &job{id: p.JobID, requestID: r.ID, instanceID: i.id}
-			m.jobs[p.JobID] = known
+			known = m.addJob(&job{id: p.JobID, requestID: r.ID, instanceID: i.id})
 		}
 		known.status, known.progress = p.JobStatus, p.Progress
 	}
@@ -115,7 +118,7 @@ func (m *Memory) recordPoll(r *request, i *instance, p provision.PollResult) {
 }
 
 func (m *Memory) follow(i *instance, p provision.PollResult, state provision.State, surprised bool) {
-	i.due = time.Time{}
+	i.due, i.updated = time.Time{}, m.now()
 	if state == provision.Building {
 		if i.due = m.now().Add(p.Delay); surprised {
 			i.due = m.now()
