@@ -96,11 +96,15 @@ func BenchmarkList(b *testing.B) {
 	body := `{"instances":[` + strings.Join(items, ",") + `],"total_count":100}`
 	c, _ := client(b, "https://dds.example.test", HTTP{})
 	c.sender.client.Transport = canned{200, body}
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if page, err := c.ListInstances(context.Background(), project, provision.InstanceQuery{}); err != nil || len(page.Instances) != 100 {
-			b.Fatal(err)
-		}
+	for name, q := range map[string]provision.InstanceQuery{"whole": {}, "one wanted": {Wanted: map[string]bool{fmt.Sprintf("%032din02", 7): true}}} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if page, err := c.ListInstances(context.Background(), project, q); err != nil || len(page.Instances) != 100 {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -63,6 +63,7 @@ type Client struct {
 	language string
 	tokens   Tokens
 	sender   *sender
+	hidden   tokenSecrets
 }
 
 // It is what the domain asks for.
@@ -121,7 +122,7 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	a, err := c.sender.send(ctx, call{
 		op: r.op, method: r.method, url: target.String(), body: r.body, limit: r.limit,
 		header:  http.Header{"X-Auth-Token": {token.Reveal()}, "X-Language": {c.language}},
-		secrets: newSecrets(token.Reveal(), passwordIn(r.body)),
+		secrets: c.hidden.with(token.Reveal(), passwordIn(r.body)),
 	})
 	if ce, ok := errors.AsType[*provision.CloudError](err); ok && ce.Class == provision.ClassAuth {
 		// A code that means something else when it is repeated may have meant it now.

@@ -40,6 +40,12 @@ func (c *Client) Job(ctx context.Context, projectID, jobID string) (provision.Jo
 // (§3.2). ClassNotOffered: only Huawei's own cloud has this list.
 func (c *Client) Jobs(ctx context.Context, projectID string, w provision.JobWindow) (provision.JobPage, error) {
 	query := url.Values{"start_time": {w.From.UTC().Format(jobTime)}, "end_time": {w.To.UTC().Format(jobTime)}}
+	if w.Name != "" {
+		query.Set("name", w.Name)
+	}
+	if w.Status != "" {
+		query.Set("status", w.Status)
+	}
 	pageQuery(query, w.Offset, w.Limit)
 	a, err := c.do(ctx, request{
 		op: opJobs, method: http.MethodGet, version: "v3.1", project: projectID,

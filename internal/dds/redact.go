@@ -3,6 +3,7 @@ package dds
 import (
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -39,6 +40,31 @@ func newSecrets(values ...string) (s secrets) {
 		}
 	}
 	return s
+}
+
+// tokenSecrets keeps what is to be hidden of the tokens that are in use: a token is
+// long, and the same for all calls of its project.
+type tokenSecrets struct{ of sync.Map } // token to secrets
+
+// maxTokens is how many tokens are remembered: a few for each project that is served.
+const maxTokens = 64
+
+// with are the secrets of a call with that token and password.
+func (k *tokenSecrets) with(token, password string) secrets {
+	known, ok := k.of.Load(token)
+	if !ok {
+		n := 0
+		k.of.Range(func(any, any) bool { n++; return n < maxTokens })
+		if n >= maxTokens {
+			k.of.Clear() // those that are in use come back
+		}
+		known, _ = k.of.LoadOrStore(token, newSecrets(token))
+	}
+	s := known.(secrets)
+	if password == "" {
+		return s
+	}
+	return slices.Concat(s, newSecrets(password))
 }
 
 // id returns an id that the cloud gave. It is false if that is none by its shape

@@ -139,7 +139,10 @@ func (s *sender) send(ctx context.Context, c call) (answer, error) {
 	}
 	defer resp.Body.Close()
 	a := answer{call: c, status: resp.StatusCode, header: resp.Header,
-		secrets: slices.Concat(c.secrets, newSecrets(resp.Header.Get("X-Subject-Token")))}
+		secrets: c.secrets}
+	if token := resp.Header.Get("X-Subject-Token"); token != "" {
+		a.secrets = slices.Concat(c.secrets, newSecrets(token))
+	}
 	a.requestID = showID(resp.Header.Get("X-Request-Id"), a.secrets) // every answer has it (§6.1)
 	a.body, err = io.ReadAll(io.LimitReader(resp.Body, c.limit+1))
 	long := int64(len(a.body)) > c.limit
