@@ -32,7 +32,7 @@ func (p Policy) gap(builds expected, age time.Duration) time.Duration {
 	c := builds.curve
 	next := c.reaches(c.at(age)+worthALook) - age
 	if builds.isLate(age) {
-		next = max(next, min((age-c.reaches(mostEnded))/4, longestGap))
+		next = min(max(next, (age-c.reaches(mostEnded))/4), longestGap)
 	} else {
 		// However long builds have always taken: now they may be quicker.
 		next = min(next, max(p.UsualMin/5, age*3/4))

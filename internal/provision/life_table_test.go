@@ -63,7 +63,8 @@ func TestWhenToLookNext(t *testing.T) {
 		{"just begun", known, 0, 50 * time.Second, 60 * time.Second},
 		{"long before its end", known, 4 * time.Minute, 2 * time.Minute, 3 * time.Minute},
 		{"at its end", known, 600 * time.Second, 8 * time.Second, 9 * time.Second},
-		{"late", known, 40 * time.Minute, 2 * time.Minute, 10 * time.Minute},
+		{"late", known, 40 * time.Minute, 2 * time.Minute, longestGap},
+		{"very late", known, 110 * time.Minute, longestGap, longestGap},
 	} {
 		if gap := p.gap(tt.builds, tt.age); gap < tt.least || gap > tt.most {
 			t.Errorf("%s: the next look comes after %v, want %v to %v", tt.name, gap, tt.least, tt.most)
