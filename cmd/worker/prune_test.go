@@ -42,7 +42,7 @@ func TestPrune(t *testing.T) {
 	publish("a", "b", "c")
 	f.start(1)
 	f.eventually("all of them to be ready and told", time.Minute, func() bool {
-		return f.count(`select count(*) from requests where state = 'ready'`) == 3 && f.count(`select count(*) from events where stream_sequence is null`) == 0
+		return f.count(`select count(*) from requests where state = 'ready'`) == 3 && f.count(`select count(*) from outbox`) == 0
 	})
 	for _, sql := range []string{`update requests set finished_at = finished_at - interval '2 days'`, `update events set at = at - interval '2 days'`} {
 		if _, err := f.db.Exec(t.Context(), sql); err != nil {
