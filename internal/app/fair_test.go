@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,4 +97,27 @@ func TestHangingCallsDoNotHoldUpAnotherProject(t *testing.T) {
 	if n := s.count(`select count(*) from requests where state = 'creating' and project_id = $1`, ddsfake.DefaultProjectID); n != 4 {
 		t.Errorf("%d calls of the project that hangs, want 4 all the time", n)
 	}
+}
+
+// Where tags are not proved yet a request looks before its call, and looks that hang
+// take all places for looks: the other project's requests begin all the same.
+func TestHangingLooksDoNotHoldUpAnotherProject(t *testing.T) {
+	s := newSystem(t, twoProjects())
+	var hanging atomic.Int32
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, ddsfake.DefaultProjectID+"/instances") {
+			hanging.Add(1)
+			<-r.Context().Done()
+			return
+		}
+		s.cloud.ServeHTTP(w, r)
+	}))
+	t.Cleanup(gateway.Close)
+	s.backlog(ddsfake.DefaultProjectID, 100)
+	if _, err := s.db.Exec(t.Context(), `update requests set look_first = true`); err != nil {
+		t.Fatal(err)
+	}
+	s.start(map[string]string{"DDS_PROJECTS": otherProject, "DDS_ENDPOINT": gateway.URL, "LOOK_CONCURRENCY": "4", "CALL_TIMEOUT": "1m", "GRACE": "100ms"})
+	s.eventually("4 looks that hang", func() bool { return hanging.Load() >= 4 })
+	s.startsSoon()
 }

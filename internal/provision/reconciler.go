@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Reconciler looks for what a call may have made, and adopts it.
@@ -28,32 +31,77 @@ type Reconciler struct {
 	unsent unsent
 }
 
-// Run looks until ctx ends and finishes what is in flight while work lasts.
+// Run looks until ctx ends and finishes what is in flight while work lasts. Each look
+// goes by itself, so that one that hangs holds up no other project's.
 func (r *Reconciler) Run(ctx, work context.Context) {
-	repeat(ctx, "reconciler", r.Health, r.Due, func(context.Context) (bool, error) { return r.Round(work) })
+	findings := newCollector(r.Concurrency, r.record)
+	recording, stop := context.WithCancel(work)
+	var recorder, looks sync.WaitGroup
+	recorder.Go(func() { findings.run(recording) })
+
+	inFlight := newRoom(r.Concurrency)
+	var backlog atomic.Bool // the last claim left something that is due
+	repeat(ctx, "reconciler", r.Health, r.Due, func(context.Context) (bool, error) {
+		claims, deadline, more, err := r.claim(work, inFlight)
+		backlog.Store(more)
+		for _, claim := range claims {
+			inFlight.enter(claim.ProjectID)
+			looks.Go(func() {
+				result := r.lookUntil(work, deadline, claim)
+				if err := findings.put(work, result); err != nil {
+					r.Log.Warn("a finding could not be recorded before the worker stopped; it is looked for again when its lease ends", "request", claim.RequestID)
+				}
+				if inFlight.leave(claim.ProjectID); backlog.Load() {
+					r.Due.Ring()
+				}
+			})
+		}
+		return more && inFlight.free() > 0, err
+	})
+	looks.Wait()
+	stop()
+	recorder.Wait()
 }
 
-// Round claims what must be looked for, looks, and records what it found.
+// Round claims what must be looked for, looks, and records what it found. It is a
+// turn of Run that waits for its looks.
 func (r *Reconciler) Round(work context.Context) (more bool, err error) {
-	most, _ := r.unsent.most(r.Served.Projects)
-	r.Budget.most(LaneRead, r.Served.Projects, most)
-	if none(r.Served.Projects, most) {
-		return false, nil
-	}
-	claims, err := r.Store.ClaimLooks(work, ClaimQuery{Served: r.Served, Worker: r.Worker,
-		Limit: r.Concurrency, Most: most, Lease: r.Policy.Lease})
+	claims, deadline, more, err := r.claim(work, newRoom(r.Concurrency))
 	if err != nil || len(claims) == 0 {
 		return false, err
 	}
-	call, cancel := context.WithTimeout(work, r.Policy.CallTimeout)
-	defer cancel()
 	results := make([]LookResult, len(claims))
-	inParallel(indices(claims), r.Concurrency, func(i int) { results[i] = r.look(call, claims[i]) })
-	err = writeAll(work, "database", r.Health, results, r.Store.RecordLooks, r.recordAsFailed)
+	inParallel(indices(claims), r.Concurrency, func(i int) { results[i] = r.lookUntil(work, deadline, claims[i]) })
+	return more, r.record(work, results)
+}
+
+// claim takes what must be looked for and there is room for, and reports whether
+// there may be more. The looks end before the deadline, and so before the lease.
+func (r *Reconciler) claim(ctx context.Context, inFlight *room) (claims []LookClaim, deadline time.Time, more bool, err error) {
+	most, _ := r.unsent.most(r.Served.Projects)
+	r.Budget.most(LaneRead, r.Served.Projects, most)
+	limit := inFlight.most(r.Served.Projects, most)
+	if limit == 0 || none(r.Served.Projects, most) {
+		return nil, deadline, false, nil
+	}
+	deadline = time.Now().Add(r.Policy.CallTimeout)
+	claims, err = r.Store.ClaimLooks(ctx, ClaimQuery{Served: r.Served, Worker: r.Worker, Limit: limit, Most: most, Lease: r.Policy.Lease})
+	return claims, deadline, err == nil && len(claims) == limit, err
+}
+
+// record writes a batch of findings, whatever it takes.
+func (r *Reconciler) record(ctx context.Context, batch []LookResult) error {
+	err := writeAll(ctx, "database", r.Health, batch, r.Store.RecordLooks, r.recordAsFailed)
 	for _, bell := range r.Recorded {
 		bell.Ring()
 	}
-	return true, err
+	return err
+}
+
+func (r *Reconciler) lookUntil(work context.Context, deadline time.Time, c LookClaim) LookResult {
+	ctx, cancel := context.WithDeadline(work, deadline)
+	defer cancel()
+	return r.look(ctx, c)
 }
 
 // look lists what bears the request's name and decides what it means.
