@@ -13,11 +13,11 @@ import (
 //     acknowledged. One that can never be accepted is recorded as a rejection.
 //  2. The Creator claims the row when it is due: in one statement the row becomes
 //     creating, gets the next fencing number and a lease, and the intent to call
-//     is recorded as an attempt. While nothing else is due and there is room for its
-//     call, that is the statement that takes it in. Then the Creator calls the cloud, once, and records the
-//     outcome: building with the instance's and the job's id, pending with a new
-//     due time if the call surely did not run, failed if it was refused for good,
-//     and still creating if nobody knows.
+//     is recorded as an attempt. While nothing else is due and there is room for
+//     its call, that is the statement that takes it in. Then the Creator calls the
+//     cloud, once, and records the outcome: building with the instance's and the
+//     job's id, pending with a new due time if the call surely did not run, failed
+//     if it was refused for good, and still creating if nobody knows.
 //  3. The Reconciler claims what nobody knows about: rows in creating whose lease
 //     ended or whose outcome is unknown, and rows that must look before they
 //     call. It lists the instances of that name and adopts the one that carries

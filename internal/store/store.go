@@ -118,6 +118,9 @@ func (s *Store) LiveRequests(ctx context.Context) (map[provision.State]int, erro
 		select state, count(*) from requests where state = 'creating' or (state = 'pending' and look_first) group by state
 		union all
 		select 'building', count(*) from instances where next_look_at is not null`)
+	if err != nil {
+		return nil, translate(err)
+	}
 	counts := map[provision.State]int{provision.Pending: 0, provision.Creating: 0, provision.Building: 0}
 	var state provision.State
 	var n int
