@@ -41,7 +41,7 @@ func (s *Store) ClaimAudit(ctx context.Context, served provision.Served, interva
 // What is no mark in form is none of ours.
 const markFactsSQL = `
 select i.instance_id, coalesce(m.request_id, ''), coalesce(r.state, ''), coalesce(r.name, ''), coalesce(held.instance_id, ''),
-	recorded.instance_id is not null or exists (select 1 from pruned_instances p where p.instance_id = i.instance_id),
+	recorded.instance_id is not null or i.instance_id = any(array(select instance_id from pruned_instances where instance_id = any($1))),
 	exists (select 1 from attempts a where a.request_id = m.request_id and a.instance_id = i.instance_id)
 from (select instance_id, case when tag ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then tag::uuid end as mark
 	from unnest($1::text[], $2::text[]) l(instance_id, tag)) i
@@ -78,7 +78,7 @@ with input as (
 	left join requests r on r.request_id = i.request_id
 	left join orphans o on o.instance_id = i.instance_id
 	where not exists (select 1 from instances n where n.instance_id = i.instance_id)
-	and not exists (select 1 from pruned_instances n where n.instance_id = i.instance_id)
+	and i.instance_id <> all (array(select instance_id from pruned_instances where instance_id = any($1)))
 	and coalesce(r.state not in ('pending', 'creating'), true)
 ), seen as (
 	insert into orphans as o (instance_id, project_id, region, name, mark, request_id, status, why, evidence, state, rounds, last_round)

@@ -71,6 +71,7 @@ with input as (
 ), held as (
 	select i.*, r.state as was, r.fence as holder, r.cancel_requested_at is not null as wished, r.settled_attempts
 	from input i join requests r using (request_id)
+	where r.request_id = any($1)
 	order by request_id
 	for no key update of r
 ), reported as (
@@ -78,7 +79,7 @@ with input as (
 		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class, cloud_request_id = i.cloud_request_id,
 		instance_id = i.instance_id, job_id = i.job_id
 	from held i
-	where a.request_id = i.request_id and a.number = i.number and a.fence = i.fence and a.finished_at is null
+	where a.request_id = i.request_id and a.request_id = any($1) and a.number = i.number and a.fence = i.fence and a.finished_at is null
 	returning i.*
 ), decided as (
 	select i.*, case when i.wished and i.next_state in ('pending', 'failed') and i.outcome in ('not_executed', 'permanent')

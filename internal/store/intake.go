@@ -47,7 +47,7 @@ with input as (
 		i.sealed_password is not null, i.fingerprint, i.requested_by, i.traceparent, i.received_at, i.stream_sequence, i.waiting_for,
 		not exists (select 1 from projects p where p.project_id = i.project_id and p.marks_seen_at is not null)
 	from input i cross join claim cross join lateral (select i.request_id = any(claim.ids) as at_once) c
-	where not exists (select 1 from pruned_requests p where p.request_id = i.request_id)
+	where i.request_id <> all (array(select request_id from pruned_requests where request_id = any($1)))
 	on conflict (request_id) do nothing
 	returning request_id, waiting_for, mark, state
 ), marked as (
@@ -177,7 +177,7 @@ select a.request_id, case when coalesce(r.state, p.state) is null then 'rejected
 	(select string_agg(coalesce(nullif(v->>'path', ''), 'body') || ': given ' || (v->>'given') || ', allowed ' || (v->>'allowed'), '; ')
 	 from jsonb_array_elements(a.reasons) v), 'invalid', a.stream_sequence
 from added a left join held r on r.request_id = a.request_id
-left join pruned_requests p on p.request_id = a.request_id`
+left join pruned_requests p on p.request_id = a.request_id and p.request_id = any($1)`
 
 // Reject implements provision.IntakeStore.
 func (s *Store) Reject(ctx context.Context, batch []provision.Rejection) error {

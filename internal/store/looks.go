@@ -26,7 +26,7 @@ claimed as (
 ), lost as (
 	update attempts a set outcome = 'unknown', error_class = 'lost',
 		error_message = 'its worker did not report before its lease ended'
-	from claimed c where a.request_id = c.request_id and a.number = c.attempts and a.outcome is null
+	from claimed c where a.request_id = c.request_id and a.request_id = any(array(select request_id from due)) and a.number = c.attempts and a.outcome is null
 )
 select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, c.prepaid, c.looks, c.attempts,
 	case when c.attempts > c.settled_attempts then coalesce(a.outcome, 'unknown') else '' end, coalesce(a.error_code, ''), coalesce(a.error_message, 'no answer was recorded'),
@@ -37,14 +37,14 @@ select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, 
 	coalesce(extract(epoch from now() - coalesce(c.first_attempt_at, case when c.renew_mark then c.retried_at end) - c.waited), 0)::float8,
 	c.cancel_requested_at is not null, c.renew_mark, coalesce(held.instance_id, ''), coalesce(held.failed, false), coalesce(held.unseen_order, '')
 from claimed c
-left join attempts a on a.request_id = c.request_id and a.number = c.attempts
+left join attempts a on a.request_id = c.request_id and a.request_id = any(array(select request_id from due)) and a.number = c.attempts
 left join projects p on p.project_id = c.project_id
 left join lateral (select array_agg(m.instance_id) as ids from attempts m
 	where m.request_id = c.request_id and m.number > c.settled_attempts and m.outcome = 'created'
 	and not exists (select 1 from instances i where i.instance_id = m.instance_id)) named on true
 left join lateral (select i.instance_id, exists (select 1 from jobs j where j.instance_id = i.instance_id and j.status = 'Failed') as failed
 		, case when i.seen_at is null then i.order_id end as unseen_order
-	from instances i where i.request_id = c.request_id and i.gone_at is null) held on true`
+	from instances i where i.request_id = c.request_id and i.gone_at is null limit 1) held on true`
 
 // ClaimLooks implements provision.LookStore.
 func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provision.LookClaim, error) {

@@ -67,7 +67,7 @@ with input as (
 		waiting_for, cancelling, deleting, gone, cloud_request_id)
 ), held as (
 	select request_id, waiting_for as waited_for, cancel_requested_at is not null as wished from requests
-	where request_id in (select request_id from input) and state = 'building'
+	where request_id = any($1) and state = 'building'
 	order by request_id
 	for no key update
 ), looked as (
@@ -75,15 +75,15 @@ with input as (
 		case when h.wished and not i.cancelling then 'building' else i.next_state end as state,
 		i.changed and j.job_id is null as news, i.deleting and n.delete_requested_at is null as deletes
 	from input i join held h using (request_id)
-	join instances n on n.instance_id = i.instance_id and n.request_id = i.request_id and n.gone_at is null
-	left join jobs j on j.job_id = i.job_id and j.status = i.job_status and j.progress = i.progress
+	join instances n on n.instance_id = i.instance_id and n.instance_id = any($2) and n.request_id = i.request_id and n.gone_at is null
+	left join jobs j on j.job_id = i.job_id and j.job_id = any($3) and j.status = i.job_status and j.progress = i.progress
 ), changed as (
 	update requests r set state = i.state, finished_at = case when i.state <> 'building' then now() end,
 		waiting_for = case when i.state = 'building' then i.waiting_for end,
 		error_code = case when i.state = 'building' then r.error_code else i.error_code end,
 		error_message = case when i.state = 'building' then r.error_message else i.error_message end,
 		error_class = case when i.state = 'building' then r.error_class else i.error_class end
-	from looked i where r.request_id = i.request_id and (i.state <> 'building' or i.waiting_for is distinct from i.waited_for)
+	from looked i where r.request_id = i.request_id and r.request_id = any($1) and (i.state <> 'building' or i.waiting_for is distinct from i.waited_for)
 ), seen as (
 	update instances n set updated_at = now(),
 		next_look_at = case when i.state = 'building' then now() + make_interval(secs => case when i.surprised then 0 else i.delay end) end,
@@ -94,7 +94,7 @@ with input as (
 		seen_at = coalesce(n.seen_at, case when i.instance_status is not null then now() end),
 		delete_requested_at = case when i.deleting then now() else n.delete_requested_at end,
 		gone_at = case when i.gone and i.state <> 'building' then now() end
-	from looked i where n.instance_id = i.instance_id
+	from looked i where n.instance_id = i.instance_id and n.instance_id = any($2)
 ), followed as (
 	insert into jobs (job_id, request_id, instance_id, status, progress, fail_reason, cloud_created_at, cloud_ended_at)
 	select job_id, request_id, instance_id, job_status, progress, fail_reason, job_created_at, job_ended_at
