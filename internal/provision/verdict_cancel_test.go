@@ -74,6 +74,8 @@ func TestALookForARetriedRequest(t *testing.T) {
 	conflict.LastOutcome = OutcomeConflict
 	prepaid.Prepaid, prepaid.MayHaveRun, prepaid.LastOutcome = true, true, OutcomeUnknown
 	late.Held, late.Age = "a", p.CreateDeadline+1
+	lagging := held
+	lagging.Settled = false
 	jobFailed := held
 	jobFailed.HeldFailed = true
 	with := func(status string) Look {
@@ -97,6 +99,7 @@ func TestALookForARetriedRequest(t *testing.T) {
 		{"the cloud gave it up", held, with("createfail"), Pending, true, "", "the failed instance a to be gone"},
 		{"its job failed", jobFailed, with("abnormal"), Pending, true, "", "the failed instance a to be gone"},
 		{"it is gone", held, Look{}, Pending, false, "a", ""},
+		{"it may not be listed yet", lagging, Look{}, Pending, true, "", "proof that instance a is gone"},
 		{"its order is not delivered", order, Look{}, Building, false, "", ""},
 		{"one with the old mark lives", fresh, unheld("normal"), Building, false, "", ""},
 		{"one with the old mark failed", fresh, unheld("createfail"), Pending, true, "", "the failed instance a to be gone"},

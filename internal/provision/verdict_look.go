@@ -30,6 +30,10 @@ func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
 		found = []Instance{*look.Held}
 	case c.HeldOrder != "": // it is not listed before it is paid for and delivered
 		found = []Instance{{ID: c.Held, Name: c.Name}}
+	case c.Held != "" && !c.Settled: // what a list does not show yet is not gone
+		r.Next = Next{State: Pending, LookFirst: true, Delay: p.lookDelay(c.Looks),
+			WaitingFor: "proof that instance " + c.Held + " is gone: lists may lag, so it is looked for again"}
+		return r
 	default:
 		r.Gone = c.Held
 	}
@@ -70,9 +74,10 @@ func (c LookClaim) broken(i Instance) bool {
 	return i.Status == InstanceCreateFail || i.ID == c.Held && c.HeldFailed
 }
 
-// candidates are the instances that this request made and nobody holds: those
-// with its mark or named by an answer to its call, and where tags cannot be relied on the only one that is new since the first call,
-// belongs to nobody and fits the spec, if a call of ours may have run at all.
+// candidates are the instances that this request made and nobody holds: those with
+// its mark or named by an answer to its call, and where tags cannot be relied on the
+// only one that is new since the first call, belongs to nobody and fits the spec, if a
+// call of ours may have run at all.
 func (c LookClaim) candidates(look Look) []Instance {
 	var marked, likely []Instance
 	for _, i := range look.Instances {

@@ -52,6 +52,7 @@ func Conform(t *testing.T, run func(t *testing.T, check func(t *testing.T, s Sto
 		"cancelling what is called":        cancelCreating,
 		"cancelling what is built":         cancelBuilding,
 		"retrying":                         retrying,
+		"retrying an order":                retryingAnOrder,
 		"budgets are not written over":     budgets,
 		"the lead is one's":                lead,
 		"a look that ends what is pending": lookEnds,

@@ -161,6 +161,23 @@ func retrying(b *bench) {
 	}
 }
 
+// An order that waits to be paid is no instance that is gone.
+func retryingAnOrder(b *bench) {
+	b.accept("a")
+	ordered := made(b.create())
+	ordered.Created.JobID, ordered.Created.OrderID = "", "CS1"
+	b.record(ordered)
+	b.sleep(5 * time.Second)
+	b.poll()
+	b.recordPoll(provision.PollResult{RequestID: "a", InstanceID: "i-a", State: provision.Failed, Failure: &provision.Failure{Message: "why"}})
+	if ok, err := b.Retry(b.t.Context(), "a", []byte("new"), "tester"); !ok || err != nil {
+		b.t.Fatal(ok, err)
+	}
+	if l := b.look(); l.Held != "i-a" || l.HeldOrder != "CS1" || l.Settled {
+		b.t.Fatalf("%+v", l)
+	}
+}
+
 func budgets(b *bench) {
 	scopes := []string{provision.AccountScope, provision.ProjectScope(project)}
 	states, _, err := b.Budgets(b.t.Context(), scopes)

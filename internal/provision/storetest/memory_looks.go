@@ -57,6 +57,9 @@ func (m *Memory) lookClaim(r *request) provision.LookClaim {
 		c.Held = held.id
 		j := m.jobOf(held.id)
 		c.HeldFailed = j != nil && j.status == provision.JobFailed
+		if held.seen.IsZero() {
+			c.HeldOrder = held.orderID
+		}
 	}
 	return c
 }
