@@ -135,7 +135,7 @@ with input as (
 insert into events (request_id, kind, state, instance_id, error_code, error_message, error_class, detail, cloud_request_id)
 select request_id, 'looking', 'creating', null, null, null, null, null, null
 from changed where state in ('building', 'failed') and 'pending' = (
-	select e.state from events e where e.request_id = changed.request_id order by e.id desc limit 1)
+	select e.state from events e where e.request_id = changed.request_id and e.concerns is null order by e.id desc limit 1)
 union all
 select request_id, case when state in ('failed', 'cancelled') then state else kind end, state, coalesce(instance_id, gone), error_code, error_message, error_class,
 	detail, cloud_request_id

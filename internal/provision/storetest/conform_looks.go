@@ -118,10 +118,14 @@ func adopting(b *bench) {
 	b.unstorable(b.RecordLooks(b.t.Context(), []provision.LookResult{r}))
 }
 
-// A look that ends a request that was pending tells its step over creating.
+// A look that ends a request that was pending tells its step over creating, although a
+// refusal of another message has told its state meanwhile.
 func lookEnds(b *bench) {
 	b.acceptIn(project, "a", "b")
-	for _, l := range b.looks() {
+	looks := b.looks()
+	b.must(b.Reject(b.t.Context(), []provision.Rejection{{RequestID: "b", ProjectID: project, Code: provision.CodeIDReused,
+		Reasons: provision.Violations{{Path: "headers"}}, ReceivedAt: time.Unix(1700000000, 0), Sequence: 99}}))
+	for _, l := range looks {
 		r := seen(l, provision.Next{State: provision.Failed})
 		if r.Failure = (&provision.Failure{Message: "why"}); l.RequestID == "b" {
 			r = seen(l, provision.Next{State: provision.Building})
@@ -130,7 +134,7 @@ func lookEnds(b *bench) {
 		b.recordLook(r)
 	}
 	b.events("a", "accepted:pending looking:creating failed:failed")
-	b.events("b", "accepted:pending looking:creating adopted:building")
+	b.events("b", "accepted:pending refused:creating looking:creating adopted:building")
 }
 
 func polling(b *bench) {

@@ -163,7 +163,7 @@ func (m *Memory) tellLook(r *request, l provision.LookResult, sameWait bool) {
 
 func (m *Memory) lastState(requestID string) (last provision.State) {
 	for _, e := range m.events {
-		if e.RequestID == requestID {
+		if e.RequestID == requestID && e.Concerns == 0 {
 			last = e.State
 		}
 	}
