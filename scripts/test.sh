@@ -30,7 +30,7 @@ scripts/lint.sh || exit 1
 
 echo "== go test${race:+ $race}"
 # shellcheck disable=SC2086 # no argument at all, if there is no race detector
-go test $race ./... || { echo "FAILED: go test: look for FAIL above" >&2; exit 1; }
+go test $race -timeout 40m ./... || { echo "FAILED: go test: look for FAIL above" >&2; exit 1; }
 # Without the race detector, for what is measured there are other processes than the test's.
 echo "== go test of bench"
 (cd bench && go test ./...) || { echo "FAILED: go test of bench: look for FAIL above" >&2; exit 1; }

@@ -115,6 +115,7 @@ func (s *audited) lives(instance string) bool {
 
 // Each policy does what it says with orphans, and with nothing else.
 func TestOrphanPolicies(t *testing.T) {
+	t.Parallel()
 	s := newAudited(t, ddsfake.Config{})
 	w := s.start(nil)
 	i := s.ready("handed-out", "surplus-1", "surplus-2", "unknown-1")
@@ -177,6 +178,7 @@ func TestOrphanPolicies(t *testing.T) {
 // The tags are read again right before a deletion; the cloud's refusal is kept, and
 // asked again later.
 func TestBeforeAnOrphanIsDeleted(t *testing.T) {
+	t.Parallel()
 	s := newAudited(t, ddsfake.Config{})
 	s.start(map[string]string{"ORPHAN_POLICY": "delete"})
 	i := s.ready("changes", "is-busy")
@@ -216,6 +218,7 @@ func TestBeforeAnOrphanIsDeleted(t *testing.T) {
 // A list that cannot be read whole concludes nothing: neither that something is an
 // orphan nor that one is gone.
 func TestAListThatIsNotWhole(t *testing.T) {
+	t.Parallel()
 	s := newAudited(t, ddsfake.Config{})
 	w := s.start(nil)
 	i := s.ready("first", "second")
@@ -247,6 +250,7 @@ func TestAListThatIsNotWhole(t *testing.T) {
 // What a list hid for longer than VISIBILITY_WINDOW is found, told, and never
 // handed out.
 func TestAListThatLagsLongerThanTheWindow(t *testing.T) {
+	t.Parallel()
 	s := newAudited(t, ddsfake.Config{})
 	s.start(nil)
 	s.ready("warm-up")

@@ -27,6 +27,7 @@ func (s *system) wantWaiting(name, words string) {
 
 // Whatever becomes of the job, the instance decides.
 func TestBuildsWhoseJobTellsNothing(t *testing.T) {
+	t.Parallel()
 	for name, cloud := range map[string]ddsfake.Config{
 		"never known":       {JobLag: time.Hour},
 		"forgotten":         {JobRetention: time.Nanosecond},
@@ -34,6 +35,7 @@ func TestBuildsWhoseJobTellsNothing(t *testing.T) {
 		"known late":        {JobLag: time.Second, SettleLag: 500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cloud.JobMin = 500 * time.Millisecond
 			s := newSystem(t, cloud)
 			s.start(nil)
@@ -46,6 +48,7 @@ func TestBuildsWhoseJobTellsNothing(t *testing.T) {
 }
 
 func TestBuildsThatWaitForPeople(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 300 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	s.start(nil)
 	s.publish(prepaid("order", false))
@@ -70,6 +73,7 @@ func TestBuildsThatWaitForPeople(t *testing.T) {
 }
 
 func TestWhatIsPaidForIsNotDeletedHere(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 3 * time.Second, JobLag: -1, SettleLag: -1})
 	s.start(nil)
 	s.publish(prepaid("paid", true))
@@ -84,6 +88,7 @@ func TestWhatIsPaidForIsNotDeletedHere(t *testing.T) {
 }
 
 func TestAnInstanceThatSomebodyDeletesWhileItIsBuilt(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 2 * time.Minute, JobLag: -1, SettleLag: -1})
 	s.start(nil)
 	s.publish(prepaid("deleted", true)) // it has no job, so its instance is followed

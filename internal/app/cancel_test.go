@@ -53,8 +53,10 @@ func (s *system) living() map[string]int {
 // A request is cancelled wherever it is, and what it made is deleted; where nothing
 // proves that an instance is ours, it is named instead.
 func TestCancelling(t *testing.T) {
+	t.Parallel()
 	for _, dialect := range ddsfake.Dialects() {
 		t.Run(dialect, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, ddsfake.Config{Dialect: dialect, JobMin: 700 * time.Millisecond, JobLag: 50 * time.Millisecond, SettleLag: 50 * time.Millisecond,
 				ListLag: 300 * time.Millisecond, DeleteTime: 300 * time.Millisecond})
 			s.settings["DDS_DIALECT"] = dialect
@@ -128,6 +130,7 @@ func (s *system) script(op ddsfake.Op, answers ...ddsfake.Answer) {
 // What the cloud does not delete yet is tried again, and what it never deletes is
 // named.
 func TestDeletionsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 300 * time.Millisecond, JobLag: -1, SettleLag: -1, DeleteTime: 100 * time.Millisecond})
 	s.start(map[string]string{"POLL_INTERVAL": "1s"})
 	s.script("delete", ddsfake.Answer{Kind: ddsfake.StateConflict}, ddsfake.Answer{Kind: ddsfake.ServerErrorAfter}, ddsfake.Answer{Kind: ddsfake.TooMany})

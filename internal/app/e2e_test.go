@@ -18,6 +18,7 @@ import (
 // The quick start's body, raw and without headers, ends as a ready instance with
 // its history in SQL, and its password nowhere.
 func TestQuickStart(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 500 * time.Millisecond, JobLag: 100 * time.Millisecond, SettleLag: 100 * time.Millisecond})
 	s.start(nil)
 	for _, file := range []string{"cluster.json", "cluster.jsonc"} { // the second with its comments
@@ -48,6 +49,7 @@ func TestQuickStart(t *testing.T) {
 }
 
 func TestAThousandAtOnce(t *testing.T) {
+	t.Parallel()
 	const n = 1000
 	s := newSystem(t, ddsfake.Config{CreateLatency: 200 * time.Millisecond, JobMin: 2 * time.Second, JobLag: 100 * time.Millisecond, SettleLag: 100 * time.Millisecond})
 	s.start(nil)
@@ -73,6 +75,7 @@ func TestAThousandAtOnce(t *testing.T) {
 // Whatever cannot be accepted is rejected and recorded with its reasons, and the
 // 499 good messages of the same batch flow.
 func TestBadMessagesAmongGoodOnes(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	w := s.start(map[string]string{"ACCEPT_UNKNOWN_FIELDS": "true"})
 	s.publish(single("known"))
@@ -154,8 +157,10 @@ func TestBadMessagesAmongGoodOnes(t *testing.T) {
 // Answers that are lost, in every way the cloud can lose them, end in one
 // instance a request all the same.
 func TestLostAnswersAreLookedForAndAdopted(t *testing.T) {
+	t.Parallel()
 	for _, dialect := range ddsfake.Dialects() {
 		t.Run(dialect, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, ddsfake.Config{Dialect: dialect, JobMin: 300 * time.Millisecond, JobLag: 50 * time.Millisecond, SettleLag: 50 * time.Millisecond, ListLag: 300 * time.Millisecond})
 			s.start(map[string]string{"DDS_DIALECT": dialect})
 			kinds := []ddsfake.Kind{"", ddsfake.DropAfter, ddsfake.DropBefore, ddsfake.TimeoutAfter, ddsfake.TimeoutBefore, ddsfake.ServerErrorAfter, ddsfake.ServerErrorBefore,
@@ -184,6 +189,7 @@ func TestLostAnswersAreLookedForAndAdopted(t *testing.T) {
 }
 
 func TestRefusalsAndFailedJobsSayWhatToDo(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 200 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	s.start(nil)
 	s.publish(single("warm-up"))
@@ -207,6 +213,7 @@ func TestRefusalsAndFailedJobsSayWhatToDo(t *testing.T) {
 }
 
 func TestWhatNobodyServesWaitsAndSaysSo(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	s.start(nil)
 	s.publish(single("elsewhere", "region", "zzz"), single("here"))
@@ -221,6 +228,7 @@ func TestWhatNobodyServesWaitsAndSaysSo(t *testing.T) {
 // A worker that stops finishes what is in flight; one that starts goes on where
 // the other stopped.
 func TestStopAndGoOn(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{CreateLatency: 300 * time.Millisecond, JobMin: time.Second, JobLag: -1, SettleLag: -1})
 	w := s.start(map[string]string{"CREATE_CONCURRENCY": "4"})
 	var bodies [][]byte
@@ -239,6 +247,7 @@ func TestStopAndGoOn(t *testing.T) {
 }
 
 func TestAdmin(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	w := s.start(nil)
 	s.eventually("readiness", func() bool { return get(t, w, "/readyz") == http.StatusOK })

@@ -12,12 +12,14 @@ import (
 // Ours is found among more of its name than a page holds, by a look that is begun
 // again after it failed half-way; the others are neither taken nor deleted.
 func TestALookAmongManyOfOneName(t *testing.T) {
+	t.Parallel()
 	const others = 130
 	for _, tags := range [][]ddsfake.Tag{
 		{{Key: provision.TagRequest, Value: "5a3b2c1d-0e9f-48a7-b6c5-d4e3f2a1b0c9"}, {Key: provision.TagInstallation, Value: "another"}},
 		{{Key: "owner", Value: "somebody"}},
 	} {
 		t.Run(tags[0].Key, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, ddsfake.Config{JobMin: 300 * time.Millisecond, JobLag: -1, SettleLag: -1})
 			s.start(nil)
 			s.publish(single("first"))
@@ -49,6 +51,7 @@ func TestALookAmongManyOfOneName(t *testing.T) {
 
 // An instance that is found broken is adopted, so that the history names it.
 func TestALookFindsWhatTheCloudGaveUp(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1, ListLag: 500 * time.Millisecond})
 	s.start(nil)
 	s.script("create", ddsfake.Answer{Kind: ddsfake.TimeoutAfter, JobFails: true})
@@ -62,8 +65,10 @@ func TestALookFindsWhatTheCloudGaveUp(t *testing.T) {
 // Where names are unique and no tags are shown, somebody else's instance of the
 // name ends the request, and stays what it is.
 func TestANameThatSomebodyHas(t *testing.T) {
+	t.Parallel()
 	for _, dialect := range []string{ddsfake.FlexibleEngine, ddsfake.Huawei2020} {
 		t.Run(dialect, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, ddsfake.Config{Dialect: dialect, JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
 			theirs := s.cloud.Add(ddsfake.DefaultProjectID, "taken")
 			s.start(map[string]string{"DDS_DIALECT": dialect})

@@ -110,6 +110,7 @@ func named(n int, prefix string) (bodies [][]byte) {
 // the rightful one it finishes what it knows, with no instance twice, and tells
 // what it lost.
 func TestARestoredDatabase(t *testing.T) {
+	t.Parallel()
 	const before, after = 5, 3
 	for _, tt := range []struct {
 		dialect string
@@ -117,6 +118,7 @@ func TestARestoredDatabase(t *testing.T) {
 		ends    bool // without anybody's help
 	}{{ddsfake.Huawei, true, true}, {ddsfake.Huawei, false, true}, {ddsfake.FlexibleEngine, true, true}, {ddsfake.FlexibleEngine, false, false}} {
 		t.Run(fmt.Sprintf("%s, events %v", tt.dialect, tt.events), func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, ddsfake.Config{Dialect: tt.dialect, JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
 			s.settings["DDS_DIALECT"] = tt.dialect
 			w := s.start(map[string]string{"OS_PASSWORD": "wrong"})
@@ -182,6 +184,7 @@ func TestARestoredDatabase(t *testing.T) {
 // A copy makes no call while the original works, and is told so by either command
 // that would harm the original; with an identity of its own it works beside it.
 func TestACopyBesideItsOriginal(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	w := s.start(map[string]string{"OS_PASSWORD": "wrong"})
 	s.publish(named(3, "original-")...)
@@ -242,6 +245,7 @@ func TestACopyBesideItsOriginal(t *testing.T) {
 // Whatever shows that the database is not the rightful one stops a worker that
 // runs, and it goes on by itself when that is settled.
 func TestAWorkerStopsActing(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	w := s.start(nil)
 	ready := func(n int) { t.Helper(); s.publish(single(fmt.Sprint("request-", n))); s.wantState(provision.Ready, n) }
@@ -284,6 +288,7 @@ func TestAWorkerStopsActing(t *testing.T) {
 // Neither a replica that took over without a loss nor streams that are made anew
 // need anybody.
 func TestWhatNeedsNobody(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	w := s.start(nil)
 	s.publish(single("request-1"))

@@ -39,6 +39,7 @@ func (s *system) hurry() {
 }
 
 func TestRetrying(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 200 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	s.start(nil)
 	s.publish(single("warm-up"))
@@ -87,6 +88,7 @@ func TestRetrying(t *testing.T) {
 
 // What failed for time alone, and lives, is taken when it is retried.
 func TestARetryTakesWhatLives(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 200 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	w := s.start(map[string]string{"BUILD_DEADLINE": "2s"})
 	s.script("create", ddsfake.Answer{Delay: 100 * time.Millisecond})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -81,14 +82,21 @@ func newSystem(t *testing.T, cloud ddsfake.Config) *system {
 	return s
 }
 
+// environment is one for all tests, and they run side by side.
+var environment sync.Mutex
+
 // config reads the settings as the worker's command line does.
 func (s *system) config(overrides map[string]string) app.Config {
 	s.t.Helper()
-	for k, v := range s.settings {
-		s.t.Setenv(k, v)
-	}
-	for k, v := range overrides {
-		s.t.Setenv(k, v)
+	environment.Lock()
+	defer environment.Unlock()
+	settings := maps.Clone(s.settings)
+	maps.Copy(settings, overrides)
+	for k, v := range settings {
+		if err := os.Setenv(k, v); err != nil {
+			s.t.Fatal(err)
+		}
+		defer os.Unsetenv(k)
 	}
 	var c app.Config
 	parser, err := kong.New(&c, kong.Vars(app.Vars()))

@@ -10,6 +10,7 @@ import (
 
 // What the cloud asks to wait for is kept as a due time, and survives the worker.
 func TestRetryAfterSurvivesARestart(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	w := s.start(nil)
 	s.script("create", ddsfake.Answer{Kind: ddsfake.TooMany, Header: map[string]string{"Retry-After": "4"}})
@@ -28,6 +29,7 @@ func TestRetryAfterSurvivesARestart(t *testing.T) {
 
 // A request that never gets through ends after its deadline, by a look of its own.
 func TestTheCreateDeadlineEndsByALook(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	s.start(map[string]string{"CREATE_DEADLINE": "1s"})
 	s.publish(single("first"))
