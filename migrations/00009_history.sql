@@ -19,10 +19,13 @@ create table pruned_instances (
 create index instances_gone on instances (request_id) where gone_at is not null;
 
 -- The planner is to know soon what a burst changed; a sample costs the same
--- whatever the length of the history.
-alter table requests set (autovacuum_analyze_scale_factor = 0.02);
-alter table instances set (autovacuum_analyze_scale_factor = 0.02);
-alter table events set (autovacuum_analyze_scale_factor = 0.02);
+-- whatever the length of the history. And it is not to learn that a table is all but
+-- empty, because it goes on with such plans when the table is not any more.
+alter table requests set (autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = 2000, autovacuum_analyze_threshold = 2000, autovacuum_analyze_scale_factor = 0.02);
+alter table attempts set (autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = 2000, autovacuum_analyze_threshold = 2000);
+alter table instances set (autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = 2000, autovacuum_analyze_threshold = 2000, autovacuum_analyze_scale_factor = 0.02);
+alter table jobs set (autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = 2000, autovacuum_analyze_threshold = 2000);
+alter table events set (autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_insert_threshold = 2000, autovacuum_analyze_threshold = 2000, autovacuum_analyze_scale_factor = 0.02);
 
 create or replace view provisioning_history as
 select r.request_id, r.name, r.project_id, r.mode, r.state,
@@ -79,8 +82,10 @@ select x.request_id, x.name, x.project_id, x.mode, 'rejected',
 from rejections x
 where not exists (select 1 from requests r where r.request_id = x.request_id)
   and x.id = (select max(y.id) from rejections y where y.request_id = x.request_id);
-alter table requests reset (autovacuum_analyze_scale_factor);
-alter table instances reset (autovacuum_analyze_scale_factor);
-alter table events reset (autovacuum_analyze_scale_factor);
+alter table requests reset (autovacuum_vacuum_threshold, autovacuum_vacuum_insert_threshold, autovacuum_analyze_threshold, autovacuum_analyze_scale_factor);
+alter table attempts reset (autovacuum_vacuum_threshold, autovacuum_vacuum_insert_threshold, autovacuum_analyze_threshold);
+alter table instances reset (autovacuum_vacuum_threshold, autovacuum_vacuum_insert_threshold, autovacuum_analyze_threshold, autovacuum_analyze_scale_factor);
+alter table jobs reset (autovacuum_vacuum_threshold, autovacuum_vacuum_insert_threshold, autovacuum_analyze_threshold);
+alter table events reset (autovacuum_vacuum_threshold, autovacuum_vacuum_insert_threshold, autovacuum_analyze_threshold, autovacuum_analyze_scale_factor);
 drop index instances_gone;
 drop table pruned_instances, pruned_requests;

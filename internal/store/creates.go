@@ -69,17 +69,15 @@ with input as (
 	as i(request_id, fence, number, outcome, took, next_state, delay, look_first, waiting_for,
 		error_code, error_message, error_class, http_status, cloud_request_id, instance_id, job_id, order_id, instance_status)
 ), held as (
-	select i.*, r.state as was, r.fence as holder, r.cancel_requested_at is not null as wished, r.settled_attempts
-	from input i join requests r using (request_id)
-	where r.request_id = any($1)
-	order by request_id
-	for no key update of r
+	select i.*, r.* from (select * from input order by request_id) i
+	cross join lateral (select state as was, r.fence as holder, cancel_requested_at is not null as wished, settled_attempts from requests r
+		where r.request_id = i.request_id offset 0 for no key update) r
 ), reported as (
 	update attempts a set outcome = i.outcome, finished_at = now(), took = make_interval(secs => i.took), http_status = i.http_status,
 		error_code = i.error_code, error_message = i.error_message, error_class = i.error_class, cloud_request_id = i.cloud_request_id,
 		instance_id = i.instance_id, job_id = i.job_id
 	from held i
-	where a.request_id = i.request_id and a.request_id = any($1) and a.number = i.number and a.fence = i.fence and a.finished_at is null
+	where a.request_id = i.request_id and a.number = i.number and a.fence = i.fence and a.finished_at is null
 	returning i.*
 ), decided as (
 	select i.*, case when i.wished and i.next_state in ('pending', 'failed') and i.outcome in ('not_executed', 'permanent')
@@ -102,7 +100,7 @@ with input as (
 		sealed_password = case when i.state in ('pending', 'creating') then r.sealed_password end,
 		finished_at = case when i.state in ('failed', 'cancelled') then now() end
 	from decided i
-	where r.request_id = i.request_id and r.fence = i.fence and r.state = 'creating'
+	where r.request_id = i.request_id and i.holder = i.fence and i.was = 'creating'
 	returning i.*, r.project_id, r.name
 ), late as (
 	update requests r set fence = r.fence + 1, claimed_by = null, look_first = r.state = 'pending', next_attempt_at = now(),

@@ -66,24 +66,23 @@ with input as (
 		instance_status, port, addresses, detail, next_state, delay, changed, error_code, error_message, error_class,
 		waiting_for, cancelling, deleting, gone, cloud_request_id)
 ), held as (
-	select request_id, waiting_for as waited_for, cancel_requested_at is not null as wished from requests
-	where request_id = any($1) and state = 'building'
-	order by request_id
-	for no key update
+	select i.*, r.* from (select * from input order by request_id) i
+	cross join lateral (select waiting_for as waited_for, cancel_requested_at is not null as wished from requests r
+		where r.request_id = i.request_id and r.state = 'building' offset 0 for no key update) r
 ), looked as (
-	select i.*, h.waited_for, h.wished and not i.cancelling as surprised,
-		case when h.wished and not i.cancelling then 'building' else i.next_state end as state,
+	select i.*, i.wished and not i.cancelling as surprised,
+		case when i.wished and not i.cancelling then 'building' else i.next_state end as state,
 		i.changed and j.job_id is null as news, i.deleting and n.delete_requested_at is null as deletes
-	from input i join held h using (request_id)
-	join instances n on n.instance_id = i.instance_id and n.instance_id = any($2) and n.request_id = i.request_id and n.gone_at is null
-	left join jobs j on j.job_id = i.job_id and j.job_id = any($3) and j.status = i.job_status and j.progress = i.progress
+	from held i
+	cross join lateral (select * from instances n where n.instance_id = i.instance_id and n.request_id = i.request_id and n.gone_at is null offset 0) n
+	left join lateral (select * from jobs j where j.job_id = i.job_id and j.status = i.job_status and j.progress = i.progress offset 0) j on true
 ), changed as (
 	update requests r set state = i.state, finished_at = case when i.state <> 'building' then now() end,
 		waiting_for = case when i.state = 'building' then i.waiting_for end,
 		error_code = case when i.state = 'building' then r.error_code else i.error_code end,
 		error_message = case when i.state = 'building' then r.error_message else i.error_message end,
 		error_class = case when i.state = 'building' then r.error_class else i.error_class end
-	from looked i where r.request_id = i.request_id and r.request_id = any($1) and (i.state <> 'building' or i.waiting_for is distinct from i.waited_for)
+	from looked i where r.request_id = i.request_id and (i.state <> 'building' or i.waiting_for is distinct from i.waited_for)
 ), seen as (
 	update instances n set updated_at = now(),
 		next_look_at = case when i.state = 'building' then now() + make_interval(secs => case when i.surprised then 0 else i.delay end) end,
@@ -94,7 +93,7 @@ with input as (
 		seen_at = coalesce(n.seen_at, case when i.instance_status is not null then now() end),
 		delete_requested_at = case when i.deleting then now() else n.delete_requested_at end,
 		gone_at = case when i.gone and i.state <> 'building' then now() end
-	from looked i where n.instance_id = i.instance_id and n.instance_id = any($2)
+	from looked i where n.instance_id = i.instance_id
 ), followed as (
 	insert into jobs (job_id, request_id, instance_id, status, progress, fail_reason, cloud_created_at, cloud_ended_at)
 	select job_id, request_id, instance_id, job_status, progress, fail_reason, job_created_at, job_ended_at

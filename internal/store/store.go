@@ -50,7 +50,8 @@ const (
 // steadyPlans keeps every statement on the plan that it was written for: row by row
 // through an index. Planned while the tables are empty, which they are when a fleet
 // begins, it would read them whole, and go on so for minutes. Where the whole of an
-// index would do as well then, statements say again which rows they want, as any($1).
+// index would do as well then, statements say again which rows they want, as any($1),
+// or ask for each by itself, in a lateral subquery with offset 0.
 var steadyPlans = map[string]string{
 	"plan_cache_mode":  "force_generic_plan",
 	"enable_seqscan":   "off",
