@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 )
 
 // failingJob is a job that fails for a reason which repeats the create call.
 type failingJob struct {
-	reason string
-	listed bool
+	instance string
+	reason   string
+	listed   bool
 }
 
 // jobFails lets a create call happen, and its job be listed as one that failed.
@@ -19,13 +19,14 @@ func jobFails(write func(*intercepted) string) fate {
 	return func(w http.ResponseWriter, c *intercepted) {
 		answer := c.execute()
 		var created struct {
+			ID  string `json:"id"`
 			Job string `json:"job_id"`
 		}
 		if err := json.Unmarshal(answer.Body.Bytes(), &created); err != nil || created.Job == "" {
 			panic("a create call without a job: " + answer.Body.String())
 		}
 		c.gateway.mu.Lock()
-		c.gateway.failing[created.Job] = &failingJob{reason: "The request " + write(c) + " failed."}
+		c.gateway.failing[created.Job] = &failingJob{instance: created.ID, reason: "The request " + write(c) + " failed."}
 		c.gateway.mu.Unlock()
 		pass(w, answer)
 	}
@@ -35,26 +36,36 @@ func jobFails(write func(*intercepted) string) fate {
 // say what it is.
 func withBeginning(c *intercepted) string { return "with " + c.token[:40] }
 
-// failJobs makes the failing jobs of a list fail.
+// failJobs makes the failing jobs fail wherever they are shown, and the instances that
+// they build.
 func (g *gateway) failJobs(r *http.Request, answer *httptest.ResponseRecorder) {
-	if !strings.HasSuffix(r.URL.Path, "/jobs") || answer.Code != http.StatusOK {
+	if r.Method != http.MethodGet || answer.Code != http.StatusOK {
 		return
 	}
-	var list struct {
-		Jobs []map[string]any `json:"jobs"`
-	}
-	if err := json.Unmarshal(answer.Body.Bytes(), &list); err != nil {
+	var shown map[string]any
+	if err := json.Unmarshal(answer.Body.Bytes(), &shown); err != nil {
 		panic(err)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, job := range list.Jobs {
+	jobs, _ := shown["jobs"].([]any)
+	for _, one := range append(jobs, shown["job"]) {
+		job, _ := one.(map[string]any)
 		id, _ := job["id"].(string)
 		if failing := g.failing[id]; failing != nil {
 			job["status"], job["fail_reason"], failing.listed = "Failed", failing.reason, true
 		}
 	}
-	text, err := json.Marshal(list)
+	instances, _ := shown["instances"].([]any)
+	for _, one := range instances {
+		instance, _ := one.(map[string]any)
+		for _, failing := range g.failing {
+			if failing.instance == instance["id"] {
+				instance["status"], instance["actions"] = "createfail", []any{}
+			}
+		}
+	}
+	text, err := json.Marshal(shown)
 	if err != nil {
 		panic(err)
 	}

@@ -89,7 +89,9 @@ func TestPostgresRefuses(t *testing.T) {
 	for _, table := range r.tables() {
 		column := r.list(`select column_name from information_schema.columns where is_identity = 'NO' and table_name = '` + table + `'`)[0]
 		for _, who := range []string{"worker", "reader"} {
-			r.refused(who, `delete from `+table)
+			if who != "worker" || table != "outbox" { // what is published leaves it
+				r.refused(who, `delete from `+table)
+			}
 			r.refused(who, `truncate `+table)
 			r.refused(who, `drop table `+table)
 			r.refused(who, `alter table `+table+` add more text`)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,21 +14,28 @@ import (
 )
 
 // silent is a database that answers as it is told to; nil: not at all.
-type silent struct{ answer func() error }
+type silent struct{ answer atomic.Pointer[func() error] }
 
 func (s *silent) Ping(ctx context.Context) error {
-	if s.answer == nil {
+	answer := s.answer.Load()
+	if answer == nil {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	return s.answer()
+	return (*answer)()
+}
+
+func (s *silent) says(err error) {
+	answer := func() error { return err }
+	s.answer.Store(&answer)
 }
 
 func TestASilentDatabaseIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		health := provision.NewHealth(slog.New(slog.DiscardHandler))
-		db := &silent{answer: func() error { return nil }}
+		db := &silent{}
+		db.says(nil)
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -45,13 +53,13 @@ func TestASilentDatabaseIsTold(t *testing.T) {
 			}
 		}
 		want(time.Second, "")
-		db.answer = nil
+		db.answer.Store(nil)
 		want(watchInterval+watchPatience, "has not answered for 4s")
-		db.answer = func() error { return errors.New("too many connections") }
+		db.says(errors.New("too many connections"))
 		want(watchInterval+watchPatience, "too many connections")
-		db.answer = func() error { return nil }
+		db.says(nil)
 		want(watchInterval, "")
-		db.answer = nil
+		db.answer.Store(nil)
 		cancel()
 		<-ended
 	})

@@ -127,7 +127,9 @@ func (c calls) ListInstances(ctx context.Context, projectID string, q provision.
 		for _, m := range c.w.cloud.listed(projectID) {
 			if (q.ID == "" || q.ID == m.id) && (q.Name == "" || q.Name == m.name) {
 				if page.Total++; page.Total > q.Offset && (q.Limit == 0 || len(page.Instances) < q.Limit) {
+					c.w.cloud.mu.Lock()
 					page.Instances = append(page.Instances, m.view(c.w.plan.Tags))
+					c.w.cloud.mu.Unlock()
 				}
 			}
 		}

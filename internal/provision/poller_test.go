@@ -88,11 +88,15 @@ func (c *pollCloud) ListInstances(ctx context.Context, _ string, q InstanceQuery
 // pollRows keeps claims as the database does.
 type pollRows struct {
 	rows []PollClaim
+
+	mu   sync.Mutex
 	due  map[string]time.Time
 	last map[string]PollResult
 }
 
 func (s *pollRows) ClaimPolls(_ context.Context, q ClaimQuery) ([]PollClaim, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.due == nil {
 		s.due, s.last = map[string]time.Time{}, map[string]PollResult{}
 		for _, c := range s.rows {
@@ -111,6 +115,8 @@ func (s *pollRows) ClaimPolls(_ context.Context, q ClaimQuery) ([]PollClaim, err
 }
 
 func (s *pollRows) RecordPolls(_ context.Context, batch []PollResult) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, r := range batch {
 		s.last[r.InstanceID] = r
 		s.due[r.InstanceID] = time.Now().Add(r.Delay)

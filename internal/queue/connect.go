@@ -77,7 +77,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	c.js, err = jetstream.New(c.nc,
 		jetstream.WithDefaultTimeout(callTimeout),
 		jetstream.WithPublishAsyncTimeout(cfg.AckTimeout),
-		jetstream.WithPublishAsyncMaxPending(maxPending))
+		jetstream.WithPublishAsyncMaxPending(512))
 	if err != nil {
 		c.nc.Close()
 		return nil, fmt.Errorf("use JetStream at %s: %w", shown, err)

@@ -19,7 +19,6 @@ const (
 	smallBatch = 16
 	maxBatched = 1000    // messages in a batch, the most that a server takes by default
 	batchBytes = 8 << 20 // bodies in a batch, bytes
-	maxPending = 512     // messages that wait for a receipt of their own at once
 	headerRoom = 1 << 10 // bytes that the headers and the subject of an event may take
 )
 
@@ -138,38 +137,19 @@ func (p *Events) send(ctx context.Context, last uint64, batch []message) (stored
 	return 0, err
 }
 
-// sendEach does the same with a receipt for each message. Each expects the one
-// before it, so that none is stored if one before it was not.
+// sendEach does the same one by one. Each is sent once the one before it is stored: of
+// several on their way, a later one would fit behind what somebody else has stored
+// where the first one does not.
 func (p *Events) sendEach(ctx context.Context, last uint64, batch []message) (stored int, err error) {
-	for stored < len(batch) {
-		chunk := batch[stored:min(len(batch), stored+maxPending)]
-		receipts := make([]jetstream.PubAckFuture, len(chunk))
-		for n, m := range chunk {
-			receipts[n], err = p.js.PublishMsgAsync(m.msg,
-				jetstream.WithExpectStream(EventsStream),
-				jetstream.WithExpectLastSequence(last+uint64(stored+n)),
-				jetstream.WithStallWait(callTimeout))
-			if err != nil {
-				receipts = receipts[:n]
-				break
-			}
-		}
-		for _, receipt := range receipts {
-			select {
-			case <-ctx.Done():
-				return stored, ctx.Err()
-			case ack := <-receipt.Ok():
-				if ack.Duplicate || ack.Sequence != last+uint64(stored)+1 {
-					return stored, errElsewhere
-				}
-				stored++
-			case err := <-receipt.Err():
-				return stored, err
-			}
-		}
-		if err != nil {
+	for _, m := range batch {
+		ack, err := p.js.PublishMsg(ctx, m.msg, jetstream.WithExpectStream(EventsStream), jetstream.WithExpectLastSequence(last+uint64(stored)))
+		switch {
+		case err != nil:
 			return stored, err
+		case ack.Duplicate || ack.Sequence != last+uint64(stored)+1:
+			return stored, errElsewhere
 		}
+		stored++
 	}
 	return stored, nil
 }
