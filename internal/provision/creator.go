@@ -92,7 +92,7 @@ func (c *Creator) Round(ctx, work context.Context) (more bool, err error) {
 // claimable is how much may be claimed now, of all projects and of each: what can
 // be sent, what the rate budget has slots for soon, and what there is room for.
 func (c *Creator) claimable() (limit int, most map[string]int) {
-	most, _ = c.unsent.most(c.Served.Projects)
+	most = c.unsent.most(c.Served.Projects)
 	c.Budget.most(LaneCreate, c.Served.Projects, most)
 	limit = c.inFlight().most(c.Served.Projects, most)
 	if none(c.Served.Projects, most) {

@@ -110,7 +110,7 @@ func (p *Poller) begin(ctx, work context.Context, rounds *sync.WaitGroup, emit f
 	p.once.Do(p.learnFromNothing)
 	p.forgetTrouble()
 	p.Health.Report("build times", p.Builds.share(work, p.Store, p.Served.Projects))
-	most, _ := p.unsent.most(p.Served.Projects)
+	most := p.unsent.most(p.Served.Projects)
 	p.Budget.exhausted(LaneRead, p.Served.Projects, most)
 	p.leaveOut(most)
 	if none(p.Served.Projects, most) {

@@ -78,7 +78,7 @@ func (r *Reconciler) Round(work context.Context) (more bool, err error) {
 // claim takes what must be looked for and there is room for, and reports whether
 // there may be more. The looks end before the deadline, and so before the lease.
 func (r *Reconciler) claim(ctx context.Context, inFlight *room) (claims []LookClaim, deadline time.Time, more bool, err error) {
-	most, _ := r.unsent.most(r.Served.Projects)
+	most := r.unsent.most(r.Served.Projects)
 	r.Budget.most(LaneRead, r.Served.Projects, most)
 	limit := inFlight.most(r.Served.Projects, most)
 	if limit == 0 || none(r.Served.Projects, most) {

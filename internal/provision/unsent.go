@@ -66,21 +66,20 @@ func none(projects []string, most map[string]int) bool {
 }
 
 // most returns how much of each project may be claimed, where that is less than
-// everything, and whether anything may.
-func (u *unsent) most(projects []string) (most map[string]int, some bool) {
+// everything.
+func (u *unsent) most(projects []string) map[string]int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	most = map[string]int{}
+	most := map[string]int{}
 	for _, project := range projects {
 		p := u.projects[project]
 		switch {
 		case p == nil:
-			some = true
 		case time.Now().Before(p.until):
 			most[project] = 0
 		default:
-			most[project], some = 1, true
+			most[project] = 1
 		}
 	}
-	return most, some
+	return most
 }
