@@ -17,7 +17,7 @@ import (
 func OnlyOurs() []string {
 	return []string{
 		`drop index requests_to_call, requests_to_look, requests_one_of_a_name`,
-		`drop index instances_to_look, events_to_publish, jobs_by_request, orphans_by_request, rejections_by_request`,
+		`drop index instances_to_look, jobs_by_request, orphans_by_request, rejections_by_request`,
 	}
 }
 
