@@ -18,10 +18,11 @@ import (
 // bench is a lab and what is done in it.
 type bench struct {
 	options
-	lab     *lab.Lab
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	example []byte
+	lab    *lab.Lab
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	bodies [][]byte // of the requests, in turns
+	sent   int      // requests, so far
 	// profileAddr is where our worker serves its profiles, if it is profiled.
 	profileAddr string
 	job         time.Duration // of every instance; 0: they differ
@@ -48,10 +49,11 @@ const maxTrials = 40
 func projectOf(trial int) string { return fmt.Sprintf("%032x", 0xbe4c0000+trial) }
 
 func open(ctx context.Context, o options, cloud []string) (b *bench, err error) {
-	b = &bench{options: o}
-	if b.example, err = exampleBody(); err != nil {
+	body, err := exampleBody()
+	if err != nil {
 		return nil, err
 	}
+	b = &bench{options: o, bodies: [][]byte{body}}
 	var projects []string
 	for n := range maxTrials {
 		projects = append(projects, projectOf(n))
@@ -112,7 +114,8 @@ func (b *bench) publish(ctx context.Context, subject string, from, to int) error
 }
 
 func (b *bench) message(subject, name string) *nats.Msg {
-	return &nats.Msg{Subject: subject, Header: nats.Header{nats.MsgIdHdr: {name}}, Data: peer.Body(b.example, name)}
+	b.sent++
+	return &nats.Msg{Subject: subject, Header: nats.Header{nats.MsgIdHdr: {name}}, Data: peer.Body(b.bodies[b.sent%len(b.bodies)], name)}
 }
 
 // dropStreams deletes streams, so that the next trial finds none.

@@ -113,6 +113,7 @@ type airCase struct {
 	options
 	Requests int     `default:"10000" help:"Instances in the air."`
 	Speed    float64 `default:"30" help:"How much faster time goes: at 30 the longest job of an hour takes two minutes."`
+	Uniform  bool    `help:"Draw all times from 5 to 20 minutes, instead of by mode: 5-8 a single node, 8-13 a replica set, 13-20 a cluster."`
 }
 
 // settleLag is how long an instance shows its action after its job has ended; the
@@ -130,7 +131,17 @@ func (c *airCase) Run(ctx context.Context) error {
 	}
 	c.Set = set
 	cloud := []string{fmt.Sprintf("--speed=%v", c.Speed), "--job-min=5m", "--job-max=20m", "--slow-jobs=0.01", "--slow-job-max=1h"}
+	if !c.Uniform {
+		cloud = append(cloud, "--jobs-by-mode")
+	}
 	return in(ctx, c.options, cloud, func(b *bench) error {
+		for _, name := range []string{"replica-set.json", "cluster.json"} {
+			body, err := example(name)
+			if err != nil {
+				return err
+			}
+			b.bodies = append(b.bodies, body)
+		}
 		r, err := b.report(ctx, "air")
 		if err != nil {
 			return err

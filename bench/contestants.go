@@ -204,7 +204,7 @@ func (b *bench) river(ctx context.Context, requests int, tuning riverTuning) (tr
 	if err := peer.MigrateRiver(ctx, url); err != nil {
 		return t, err
 	}
-	if err := peer.InsertRiver(ctx, url, b.example, 1, requests); err != nil {
+	if err := peer.InsertRiver(ctx, url, b.bodies[0], 1, requests); err != nil {
 		return t, err
 	}
 	return t, b.lab.Exec(ctx, t.database, "vacuum analyze river_job")

@@ -39,7 +39,7 @@ func (b *bench) fill(ctx context.Context, t trial, n int, k kind) error {
 		"$due", pick(k == waiting, "now() + make_interval(secs => 3600 + n % 3600)", at), "$look", pick(k == building, "now() + make_interval(secs => 3600 + n % 3600)", "null"),
 		"$status", pick(k == building, "creating", "normal"),
 		"$third", pick(k == waiting, "(3, 'waiting', 'pending')", "(3, 'building', 'building')"), "$why", pick(k == waiting, "'the cloud to be less busy'", "null"),
-		"$spec", string(b.example), "$id", `'fill-' || lpad(n::text, 9, '0')`, "$instance", `md5('i' || n) || 'in02'`, "$task", `md5('j' || n)::uuid::text`)
+		"$spec", string(b.bodies[0]), "$id", `'fill-' || lpad(n::text, 9, '0')`, "$instance", `md5('i' || n) || 'in02'`, "$task", `md5('j' || n)::uuid::text`)
 	statements := []string{"set synchronous_commit = off", "set session_replication_role = replica"} // no check of each row by itself, and no events to publish
 	for _, s := range []string{
 		`insert into requests (request_id, state, project_id, region, name, mode, prepaid, spec, fingerprint, next_attempt_at, fence, attempts,

@@ -49,11 +49,11 @@ type floorRole struct {
 
 // Run makes all create calls.
 func (r *floorRole) Run(ctx context.Context) error {
-	example, err := exampleBody()
+	body, err := exampleBody()
 	if err != nil {
 		return err
 	}
-	return peer.Floor{CloudURL: r.Cloud, Project: r.Project, Example: example, Requests: r.Requests, Concurrency: r.Concurrency}.Run(ctx)
+	return peer.Floor{CloudURL: r.Cloud, Project: r.Project, Example: body, Requests: r.Requests, Concurrency: r.Concurrency}.Run(ctx)
 }
 
 type plainRole struct {
@@ -112,9 +112,11 @@ func (r *workerRole) Run(ctx context.Context) error {
 	return err
 }
 
-// exampleBody is the body that everybody's requests have.
-func exampleBody() ([]byte, error) {
-	body, err := examples.Documented.ReadFile("single-node.json")
+// exampleBody is the body of a single node, which everybody's requests have.
+func exampleBody() ([]byte, error) { return example("single-node.json") }
+
+func example(name string) ([]byte, error) {
+	body, err := examples.Documented.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("read the example: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -149,10 +150,12 @@ func (c *Cloud) Instance(ctx context.Context, id string) (i Instance, err error)
 	return i, nil
 }
 
-// Body is the create call's body of one request, as it is published: the single
-// node of the documents.
+// Body is the create call's body of one request, as it is published: an example of
+// the documents under another name.
 func Body(example []byte, name string) []byte {
-	return bytes.Replace(example, []byte(`"test-single"`), []byte(`"`+name+`"`), 1)
+	before, rest, _ := bytes.Cut(example, []byte(`"test-`))
+	_, after, _ := bytes.Cut(rest, []byte(`"`))
+	return slices.Concat(before, []byte(`"`+name+`"`), after)
 }
 
 // tagged adds the two tags that our worker sends, so that the cloud has the same

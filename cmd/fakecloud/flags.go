@@ -71,6 +71,7 @@ type cloudFlags struct {
 	JobMax        time.Duration `default:"20m" help:"Longest time to build an instance, cloud time."`
 	SlowJobs      float64       `default:"0" help:"Share of jobs that take longer, up to --slow-job-max."`
 	SlowJobMax    time.Duration `default:"1h" help:"Longest time of a slow job, cloud time."`
+	JobsByMode    bool          `help:"Give each mode a part of the times of its own, Single the shortest and Sharding the longest."`
 	JobLag        time.Duration `default:"3s" help:"How long a job stays unknown, cloud time."`
 	ListLag       time.Duration `default:"0s" help:"How long an instance stays out of the list, cloud time."`
 	SettleLag     time.Duration `default:"5s" help:"How long CREATE is shown after the job has completed, cloud time."`
@@ -96,7 +97,7 @@ func (f cloudFlags) config() (ddsfake.Config, error) {
 		SecurityGroups: f.SecurityGroups, Keys: f.Keys, Specs: f.Specs, SoldOut: f.SoldOut, Quota: f.Quota,
 		NoEnterpriseProjects: f.NoEnterpriseProjects, UnknownID: f.UnknownID, IAMErrors: f.IAMErrors, TokenLife: f.TokenLife,
 		LoginLatency: f.LoginLatency, CreateLatency: f.CreateLatency, JobMin: instantIfZero(f.JobMin), JobMax: instantIfZero(f.JobMax),
-		SlowJobs: f.SlowJobs, SlowJobMax: f.SlowJobMax,
+		SlowJobs: f.SlowJobs, SlowJobMax: f.SlowJobMax, JobsByMode: f.JobsByMode,
 		JobLag: noneIfZero(f.JobLag), ListLag: f.ListLag, SettleLag: noneIfZero(f.SettleLag), DeleteTime: noneIfZero(f.DeleteTime),
 		JobRetention: f.JobRetention, Speed: f.Speed, ClockOffset: f.ClockOffset, Throttle: f.Throttle,
 		ThrottleProjects: f.ThrottleOf, ThrottleAccount: f.ThrottleAll, ThrottlePer: f.ThrottlePer, HugeBody: f.HugeBody, SlowByte: f.SlowByte, Seed: f.Seed,

@@ -81,6 +81,9 @@ type Config struct {
 	// SlowJobs is the share of jobs that take longer than JobMax, up to SlowJobMax of the cloud's time; 0: none.
 	SlowJobs   float64
 	SlowJobMax time.Duration
+	// JobsByMode gives each mode a part of that range of its own: Single the shortest times, Sharding the
+	// longest, each part as many times longer than the one before.
+	JobsByMode bool
 	// JobLag is how long a job stays unknown, of the cloud's time; 0: 3 s, negative: none.
 	JobLag time.Duration
 	// ListLag is how long an instance stays out of the list, of the cloud's time.

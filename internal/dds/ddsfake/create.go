@@ -2,6 +2,7 @@ package ddsfake
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -117,7 +118,7 @@ func (c *Cloud) newInstance(k *call, body createBody) *instance {
 		suffix = enhancedInstanceSuffix
 	}
 	at := c.now().Add(k.late)
-	took := c.scaled(c.buildTime())
+	took := c.scaled(c.buildTime(body.Mode))
 	i := &instance{
 		id:      hex32() + suffix,
 		body:    body,
@@ -141,11 +142,25 @@ func (c *Cloud) newInstance(k *call, body createBody) *instance {
 	return i
 }
 
-func (c *Cloud) buildTime() time.Duration {
+func (c *Cloud) buildTime(mode string) time.Duration {
 	if c.cfg.SlowJobs > 0 && c.faults.happens(c.cfg.SlowJobs) {
 		return c.faults.between(c.cfg.JobMax, c.cfg.SlowJobMax)
 	}
-	return c.faults.between(c.cfg.JobMin, c.cfg.JobMax)
+	low, high := c.cfg.JobMin, c.cfg.JobMax
+	if c.cfg.JobsByMode {
+		low, high = partOf(low, high, mode)
+	}
+	return c.faults.between(low, high)
+}
+
+// partOf is the mode's part of a range of build times.
+func partOf(low, high time.Duration, mode string) (from, to time.Duration) {
+	parts := modes() // the longest first
+	n := len(parts) - 1 - max(0, slices.Index(parts, mode))
+	at := func(n int) time.Duration {
+		return time.Duration(float64(low) * math.Pow(float64(high)/float64(low), float64(n)/float64(len(parts))))
+	}
+	return at(n), at(n + 1)
 }
 
 // register puts the instance into its project unless the quota or, in an old dialect, the name forbids it.

@@ -102,7 +102,7 @@ func TestSlowJobs(t *testing.T) {
 	c := New(Config{JobMin: time.Minute, JobMax: 2 * time.Minute, SlowJobs: 0.1, SlowJobMax: time.Hour, Seed: 1})
 	slow := 0
 	for range 1000 {
-		d := c.buildTime()
+		d := c.buildTime(single)
 		if d < time.Minute || d > time.Hour {
 			t.Fatalf("a job takes %v", d)
 		}
@@ -112,6 +112,18 @@ func TestSlowJobs(t *testing.T) {
 	}
 	if slow < 50 || slow > 200 {
 		t.Errorf("%d of 1000 jobs are slow, want about 100", slow)
+	}
+}
+
+func TestJobsByMode(t *testing.T) {
+	c := New(Config{JobMin: time.Minute, JobMax: 8 * time.Minute, JobsByMode: true, Seed: 1})
+	for n, mode := range []string{single, replicaSet, sharding} {
+		low := time.Minute << n
+		for range 100 {
+			if d := c.buildTime(mode); d < low-time.Millisecond || d > 2*low+time.Millisecond {
+				t.Errorf("%s takes %v, want from %v to %v", mode, d, low, 2*low)
+			}
+		}
 	}
 }
 
