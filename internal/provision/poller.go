@@ -130,7 +130,7 @@ func (p *Poller) begin(ctx, work context.Context, rounds *sync.WaitGroup, emit f
 		project := p.enter(id)
 		rounds.Go(func() {
 			defer p.leave(project)
-			p.round(ctx, work, id, project, claims, parallel, emit)
+			p.readProject(ctx, work, id, project, claims, parallel, emit)
 		})
 	}
 	return len(claims) == p.Batch, nil

@@ -23,13 +23,13 @@ const maxPages = 50
 // tells the progress of a hundred with one call, and of those that are not on it
 // that they have ended, so that only these cost a call each. Others are read by the
 // instance list, where many of them end.
-func (r *round) readJobPages() {
+func (r *reading) readJobPages() {
 	if time.Now().Before(r.project.noList) {
 		return
 	}
 	r.preferJobs()
-	windows := map[string][]*look{}
-	for _, l := range r.looks {
+	windows := map[string][]*watched{}
+	for _, l := range r.watching {
 		switch {
 		case l.ripe:
 		case l.late: // few, so that others must not stand between them
@@ -38,15 +38,15 @@ func (r *round) readJobPages() {
 			windows["young"] = append(windows["young"], l)
 		}
 	}
-	for name, looks := range windows {
-		if len(looks) < 2 {
+	for name, group := range windows {
+		if len(group) < 2 {
 			continue
 		}
 		filter := ""
-		if looks[0].late {
+		if group[0].late {
 			filter = r.project.jobNames[strings.TrimPrefix(name, "late ")]
 		}
-		switch err := r.listJobs(looks, filter); {
+		switch err := r.listJobs(group, filter); {
 		case err == nil:
 			r.p.report(jobList(r.id), nil)
 		case errors.Is(err, errNotReached):
@@ -55,7 +55,7 @@ func (r *round) readJobPages() {
 			return
 		default:
 			r.p.report(jobList(r.id), err)
-			for _, l := range looks {
+			for _, l := range group {
 				if l.poll.Job == nil {
 					l.poll.Err = err // unless its instance can be read
 				}
@@ -66,10 +66,10 @@ func (r *round) readJobPages() {
 
 // preferJobs asks the job list about ripe builds too, if that is cheaper: where few
 // are left on many pages.
-func (r *round) preferJobs() {
-	var ripe []*look
+func (r *reading) preferJobs() {
+	var ripe []*watched
 	ends := 0.0
-	for _, l := range r.looks {
+	for _, l := range r.watching {
 		if l.ripe && !r.p.Policy.mustSee(l.claim) && l.claim.JobID != "" {
 			ripe = append(ripe, l)
 			ends += l.builds.curve.between(max(0, l.claim.Age-l.claim.Since), l.claim.Age)
@@ -97,10 +97,10 @@ func (r *round) preferJobs() {
 
 // listJobs reads the running jobs of a window, newest first, as long as a page tells
 // about more than a few.
-func (r *round) listJobs(looks []*look, name string) error {
-	missing, byInstance := map[string]*look{}, map[string]*look{}
-	oldest, newest := r.created(looks[0]), r.created(looks[0])
-	for _, l := range looks {
+func (r *reading) listJobs(group []*watched, name string) error {
+	missing, byInstance := map[string]*watched{}, map[string]*watched{}
+	oldest, newest := r.created(group[0]), r.created(group[0])
+	for _, l := range group {
 		missing[l.claim.JobID] = l
 		at := r.created(l)
 		if at.Before(oldest) {
@@ -110,15 +110,15 @@ func (r *round) listJobs(looks []*look, name string) error {
 			newest = at
 		}
 	}
-	for _, l := range r.looks {
+	for _, l := range r.watching {
 		if l.claim.JobID == "" {
 			byInstance[l.claim.InstanceID] = l
 		}
 	}
 	if !r.project.clock.known {
-		r.readJob(r.jobs, looks[0])
-		if j := looks[0].poll.Job; j != nil {
-			r.project.clock.see(j.Created, r.created(looks[0]))
+		r.readJob(r.jobs, group[0])
+		if j := group[0].poll.Job; j != nil {
+			r.project.clock.see(j.Created, r.created(group[0]))
 		}
 	}
 	w := JobWindow{Name: name, Status: JobRunning, Limit: pageSize}
@@ -160,7 +160,7 @@ func (r *round) listJobs(looks []*look, name string) error {
 			break
 		}
 	}
-	for _, l := range looks {
+	for _, l := range group {
 		if j := l.poll.Job; j != nil && j.Status == JobRunning {
 			l.done = true
 		}
@@ -168,7 +168,7 @@ func (r *round) listJobs(looks []*look, name string) error {
 	return nil
 }
 
-func (r *round) learnNoList() {
+func (r *reading) learnNoList() {
 	r.project.noList = time.Now().Add(relearn)
 	r.p.report(jobList(r.id), nil)
 	r.p.Log.Info("this cloud does not list its jobs; instances are followed by their list", "project", r.id)
@@ -176,9 +176,9 @@ func (r *round) learnNoList() {
 
 // byMode groups what is wanted of the instance list by the mode that it is filtered
 // by: builds of a mode end close to each other, so a page of it tells more.
-func (r *round) byMode(looks []*look) map[string][]wantedItem {
+func (r *reading) byMode(group []*watched) map[string][]wantedItem {
 	wanted := map[string][]wantedItem{}
-	for _, l := range looks {
+	for _, l := range group {
 		wanted[l.claim.Mode] = append(wanted[l.claim.Mode], wantedItem{l.claim.InstanceID, r.created(l)})
 	}
 	return wanted
@@ -186,9 +186,9 @@ func (r *round) byMode(looks []*look) map[string][]wantedItem {
 
 // readInstancePages reads the pages of the instance list that are expected to tell
 // about more than a few of what is still to be read.
-func (r *round) readInstancePages() {
-	open, byID := []*look{}, map[string]*look{}
-	for _, l := range r.looks {
+func (r *reading) readInstancePages() {
+	open, byID := []*watched{}, map[string]*watched{}
+	for _, l := range r.watching {
 		if !l.done {
 			open = append(open, l)
 			byID[l.claim.InstanceID] = l
@@ -219,7 +219,7 @@ const maxPasses = 6
 
 // listInstances reads the pages that are worth it. The first one alone: it tells how
 // far the list has moved.
-func (r *round) listInstances(m *listMap, mode string, wanted []wantedItem, byID map[string]*look) error {
+func (r *reading) listInstances(m *listMap, mode string, wanted []wantedItem, byID map[string]*watched) error {
 	created := make(map[string]time.Time, len(wanted))
 	for _, w := range wanted {
 		created[w.id] = w.created
@@ -264,7 +264,7 @@ func (r *round) listInstances(m *listMap, mode string, wanted []wantedItem, byID
 
 // readPages reads pages side by side and returns how many of the wanted ones they
 // showed.
-func (r *round) readPages(m *listMap, mode string, pages []listPage, created map[string]time.Time, byID map[string]*look, horizon time.Time) (found int, failed error) {
+func (r *reading) readPages(m *listMap, mode string, pages []listPage, created map[string]time.Time, byID map[string]*watched, horizon time.Time) (found int, failed error) {
 	want := make(map[string]bool, len(created))
 	for id := range created {
 		want[id] = true
@@ -308,7 +308,7 @@ func (r *round) readPages(m *listMap, mode string, pages []listPage, created map
 
 // sawInstance takes an instance of a page. What may have failed is read once more,
 // for the reason.
-func (r *round) sawInstance(l *look, i Instance) {
+func (r *reading) sawInstance(l *watched, i Instance) {
 	l.poll.Instance, l.poll.Err = &i, nil
 	l.done = !l.needsReason()
 }

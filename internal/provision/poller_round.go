@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// round is one round of one project: it reads what its claims need, many at once
+// reading is one round of one project: it reads what its claims need, many at once
 // first, and then what is left one by one.
-type round struct {
+type reading struct {
 	p        *Poller
 	id       string // of the project
 	project  *pollProject
@@ -18,11 +18,11 @@ type round struct {
 	work     context.Context
 	jobs     context.Context // once it has ended no read of a job is started
 	start    context.Context // nor any other read
-	looks    []*look
+	watching []*watched
 }
 
-// look is a claim and what a round saw of it.
-type look struct {
+// watched is a claim and what a round saw of it.
+type watched struct {
 	claim  PollClaim
 	builds expected
 	poll   Poll
@@ -38,23 +38,23 @@ type look struct {
 // on another page.
 const few = 2
 
-// round reads what the claims need and decides what it means. Jobs get half of
+// readProject reads what the claims need and decides what it means. Jobs get half of
 // the time, so that the other half is left for instances. The order is drawn,
 // so that what a round does not reach comes first in another.
-func (p *Poller) round(ctx, work context.Context, id string, project *pollProject, claims []PollClaim, parallel int, emit func([]PollResult)) {
+func (p *Poller) readProject(ctx, work context.Context, id string, project *pollProject, claims []PollClaim, parallel int, emit func([]PollResult)) {
 	rand.Shuffle(len(claims), func(i, j int) { claims[i], claims[j] = claims[j], claims[i] })
 	jobs, stopJobs := context.WithTimeout(ctx, p.Policy.CallTimeout/2)
 	defer stopJobs()
 	start, stopAll := context.WithTimeout(ctx, p.Policy.CallTimeout)
 	defer stopAll()
-	r := &round{p: p, id: id, project: project, began: time.Now(), parallel: parallel, work: work, jobs: jobs, start: start}
+	r := &reading{p: p, id: id, project: project, began: time.Now(), parallel: parallel, work: work, jobs: jobs, start: start}
 	var unwanted []PollClaim
 	for _, c := range claims {
 		if c.Cancelling {
 			unwanted = append(unwanted, c)
 			continue
 		}
-		r.looks = append(r.looks, p.newLook(c))
+		r.watching = append(r.watching, p.newWatched(c))
 	}
 	project.pages <- struct{}{} // for as long as the one before may still read
 	r.readJobPages()
@@ -62,11 +62,11 @@ func (p *Poller) round(ctx, work context.Context, id string, project *pollProjec
 	<-project.pages
 	emit(r.judged())
 	deletions := len(unwanted)
-	singles := make([]func(), 0, deletions+len(r.looks))
+	singles := make([]func(), 0, deletions+len(r.watching))
 	for _, c := range unwanted {
 		singles = append(singles, func() { emit([]PollResult{p.deleteOne(start, work, c)}) })
 	}
-	for _, l := range r.looks {
+	for _, l := range r.watching {
 		if !l.done {
 			singles = append(singles, func() {
 				r.readSingle(l)
@@ -78,19 +78,19 @@ func (p *Poller) round(ctx, work context.Context, id string, project *pollProjec
 	r.reportInstances()
 }
 
-func (p *Poller) newLook(c PollClaim) *look {
-	l := &look{claim: c, builds: p.Builds.of(BuildKind{c.ProjectID, c.Mode, c.Flavor})}
+func (p *Poller) newWatched(c PollClaim) *watched {
+	l := &watched{claim: c, builds: p.Builds.of(BuildKind{c.ProjectID, c.Mode, c.Flavor})}
 	l.late = l.builds.isLate(c.Age)
 	likely := l.builds.curve.between(max(0, c.Age-c.Since), c.Age) >= worthALook*4/10
 	l.ripe = c.JobID == "" || p.Policy.mustSee(c) || likely && !l.late && (l.builds.seen || c.Age > p.Policy.UsualMin)
 	return l
 }
 
-func (r *round) created(l *look) time.Time { return r.began.Add(-l.claim.Age) }
+func (r *reading) created(l *watched) time.Time { return r.began.Add(-l.claim.Age) }
 
 // judged are the results of all that needs no more reads.
-func (r *round) judged() (results []PollResult) {
-	for _, l := range r.looks {
+func (r *reading) judged() (results []PollResult) {
+	for _, l := range r.watching {
 		if l.done {
 			results = append(results, r.judge(l))
 		}
@@ -98,7 +98,7 @@ func (r *round) judged() (results []PollResult) {
 	return results
 }
 
-func (r *round) judge(l *look) PollResult {
+func (r *reading) judge(l *watched) PollResult {
 	p, c, seen := r.p, l.claim, l.poll
 	if i := seen.Instance; i != nil && !c.MarksSeen && i.Tags[TagRequest] == c.Mark {
 		p.Health.Report("database", p.Store.MarksSeen(r.work, c.ProjectID))
@@ -121,7 +121,7 @@ func (r *round) judge(l *look) PollResult {
 var errNotReached = errors.New("there was no time left to read it in this round")
 
 // read makes one call within its own time limit, or none once start has ended.
-func read[T any](r *round, start context.Context, call func(context.Context) (T, error)) (T, error) {
+func read[T any](r *reading, start context.Context, call func(context.Context) (T, error)) (T, error) {
 	if start.Err() != nil {
 		var none T
 		return none, errNotReached
@@ -138,7 +138,7 @@ func read[T any](r *round, start context.Context, call func(context.Context) (T,
 
 // readSingle reads what is left of one build: its job, if that may well run, and
 // else its instance.
-func (r *round) readSingle(l *look) {
+func (r *reading) readSingle(l *watched) {
 	if !l.ripe && !l.ended && l.poll.Job == nil && l.poll.Instance == nil {
 		if r.readJob(r.jobs, l); l.poll.Job != nil && l.poll.Job.Status == JobRunning {
 			return
@@ -157,7 +157,7 @@ const unknownJob = 30 * time.Second
 
 // needsReason reports whether its job is to be read too, which tells whether it
 // failed, and why.
-func (l *look) needsReason() bool {
+func (l *watched) needsReason() bool {
 	i := l.poll.Instance
 	if l.claim.JobID == "" || l.poll.Job != nil || i == nil || i.Status == InstanceNormal {
 		return false
@@ -165,7 +165,7 @@ func (l *look) needsReason() bool {
 	return i.Status == InstanceCreateFail || (l.ended || l.late) && l.claim.Age > unknownJob
 }
 
-func (r *round) readJob(start context.Context, l *look) {
+func (r *reading) readJob(start context.Context, l *watched) {
 	job, err := read(r, start, func(ctx context.Context) (Job, error) { return r.p.Jobs.Job(ctx, r.id, l.claim.JobID) })
 	if err != nil {
 		l.poll.Err = errors.Join(l.poll.Err, ignoreAbsent(err))
@@ -175,7 +175,7 @@ func (r *round) readJob(start context.Context, l *look) {
 }
 
 // readInstance reads one instance by its id.
-func (r *round) readInstance(l *look) {
+func (r *reading) readInstance(l *watched) {
 	found, err := read(r, r.start, func(ctx context.Context) (*Instance, error) {
 		return instanceByID(ctx, r.p.Instances, r.id, l.claim.InstanceID)
 	})
@@ -187,9 +187,9 @@ func (r *round) readInstance(l *look) {
 }
 
 // reportInstances tells how the list is doing, if it was asked at all.
-func (r *round) reportInstances() {
+func (r *reading) reportInstances() {
 	reached, failed := false, error(nil)
-	for _, l := range r.looks {
+	for _, l := range r.watching {
 		switch {
 		case errors.Is(l.poll.Err, errNotReached):
 		case l.poll.Err != nil:
