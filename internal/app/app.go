@@ -124,7 +124,11 @@ func (a *App) act(ctx context.Context, p parts, ready *atomic.Bool) error {
 	if err != nil {
 		return err
 	}
-	guard := queue.NewGuard(p.conn.JetStream(), layout, queue.GuardConfig{Report: p.health.Report, Log: a.Log})
+	guarding := queue.GuardConfig{Report: p.health.Report, Log: a.Log}
+	if a.Config.Process.Setup == "auto" {
+		guarding.Mend = setUp
+	}
+	guard := queue.NewGuard(p.conn.JetStream(), layout, guarding)
 	defer guard.Close()
 	inbox := queue.NewInbox(p.conn.JetStream(), queue.InboxConfig{
 		Prefetch: 2 * a.Config.Pace.IntakeBatch.V, Report: p.health.Report, Prepare: setUp})

@@ -16,6 +16,9 @@ import (
 // partStanding is the part of /readyz that says why a database must not act.
 const partStanding = "standing"
 
+// partSpeed is the part of /readyz that says that the database answers, but late.
+const partSpeed = "database speed"
+
 // standingInterval lies between two looks whether the database may act; a pool that
 // is led elsewhere asks for one at once.
 const standingInterval = 5 * time.Second
@@ -73,6 +76,7 @@ func (s *standing) watch(ctx context.Context, conn *queue.Conn, id provision.Ide
 			case <-s.db.Moved():
 			case <-time.After(standingInterval):
 			}
+			s.health.Report(partSpeed, s.db.Slow())
 			now, err := judge(acting, s.db, conn)
 			if _, lost := errors.AsType[*provision.StandingError](err); lost || err == nil && !now.Same(id) {
 				s.barred.Store(true)

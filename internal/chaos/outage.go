@@ -42,7 +42,7 @@ func outages() []outage {
 			r.eventsLost = true
 			return r.migrate(ctx), r.js.DeleteStream(ctx, "DDS_EVENTS")
 		}},
-		{name: "the stream of requests is full", part: "", begin: fillRequests},
+		{name: "the stream of requests is full", part: "streams", begin: fillRequests},
 		{name: "the disk of NATS is full", onDisk: true, begin: fillNATSDisk},
 		{name: "Postgres is killed", part: "database", begin: func(ctx context.Context, r *outageRun) (func() error, error) {
 			return func() error { return r.postgres.Restart(context.WithoutCancel(ctx), 0) }, r.postgres.Kill()
@@ -53,7 +53,7 @@ func outages() []outage {
 		}},
 		{name: "Postgres cannot be reached", part: "database", begin: cutOff(func(r *outageRun) *proxy { return r.toPostgres })},
 		{name: "Postgres is silent", part: "database", begin: silenced(func(r *outageRun) *proxy { return r.toPostgres })},
-		{name: "Postgres is slow", part: "", begin: func(_ context.Context, r *outageRun) (func() error, error) {
+		{name: "Postgres is slow", part: "database speed", begin: func(_ context.Context, r *outageRun) (func() error, error) {
 			cure, err := r.toPostgres.slow(150 * time.Millisecond)
 			return func() error { cure(); return nil }, err
 		}},

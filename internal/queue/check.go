@@ -28,44 +28,67 @@ func Check(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	return verifyConsumer(want, *have)
 }
 
-// checkStreams verifies the streams, and returns the recipient that they publish.
-func checkStreams(ctx context.Context, js jetstream.JetStream, l Layout) (recipient string, err error) {
+// checkStreams verifies the streams, and returns that of the requests.
+func checkStreams(ctx context.Context, js jetstream.JetStream, l Layout) (requests *jetstream.StreamInfo, err error) {
 	for _, want := range l.streams() {
 		have, err := checkStream(ctx, js, l, want)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		if want.Name == RequestsStream {
-			recipient = have.Metadata[recipientKey]
+			requests = have
 		}
 	}
-	return recipient, nil
+	return requests, nil
+}
+
+// missingError names a stream that is missing.
+type missingError struct{ stream string }
+
+func (e *missingError) Error() string {
+	return fmt.Sprintf("stream %s is missing: run `worker migrate`", e.stream)
+}
+
+// checkRoom tells whether the stream of requests has room for one more of the
+// largest. What has none refuses publishers, whatever workers do with the rest.
+func checkRoom(requests *jetstream.StreamInfo) error {
+	have, is := requests.Config, requests.State
+	switch {
+	case have.MaxBytes > 0 && is.Bytes+largestRequest > uint64(have.MaxBytes):
+		return fmt.Errorf("stream %s is full: %d of %d bytes; publishers are refused until workers have taken requests in, or `nats stream edit %s --max-bytes` makes room",
+			RequestsStream, is.Bytes, have.MaxBytes, RequestsStream)
+	case have.MaxMsgs > 0 && is.Msgs >= uint64(have.MaxMsgs):
+		return fmt.Errorf("stream %s is full: %d messages, the most it takes; publishers are refused until workers have taken requests in, or `nats stream edit %s --max-msgs` makes room",
+			RequestsStream, is.Msgs, RequestsStream)
+	}
+	return nil
 }
 
 // checkStream verifies one stream and returns what is there.
-func checkStream(ctx context.Context, js jetstream.JetStream, l Layout, want jetstream.StreamConfig) (*jetstream.StreamConfig, error) {
-	have, err := readStream(ctx, js, want.Name)
+func checkStream(ctx context.Context, js jetstream.JetStream, l Layout, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	info, err := readInfo(ctx, js, want.Name)
 	if err != nil {
 		return nil, err
 	}
-	if have == nil {
-		return nil, fmt.Errorf("stream %s is missing: run `worker migrate`", want.Name)
+	if info == nil {
+		return nil, &missingError{want.Name}
 	}
+	have := info.Config
 	l.ReplaceRecipient = false
-	if err := l.verifyStream(want, *have); err != nil {
+	if err := l.verifyStream(want, have); err != nil {
 		return nil, err
 	}
 	if want.Metadata[recipientKey] != "" && have.Metadata[recipientKey] == "" {
 		return nil, fmt.Errorf("stream %s publishes no recipient to seal passwords for: run `worker migrate`", want.Name)
 	}
-	if tooWide(want, *have) {
+	if tooWide(want, have) {
 		return nil, fmt.Errorf("stream %s takes messages within %v for duplicates, which should be %v: run `worker migrate`",
 			want.Name, have.Duplicates, want.Duplicates)
 	}
-	if lacksBatches(want, *have) {
+	if lacksBatches(want, have) {
 		return nil, fmt.Errorf("stream %s takes no batches: run `worker migrate`, with a NATS server of version 2.12 or later", want.Name)
 	}
-	return have, nil
+	return info, nil
 }
 
 func (l Layout) verifyStream(want, have jetstream.StreamConfig) error {

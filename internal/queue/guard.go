@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -10,18 +11,19 @@ import (
 
 // GuardConfig says how a Guard works. Zero values take their defaults.
 type GuardConfig struct {
-	// Interval lies between two looks, and a thirtieth of it after one that found
-	// something; default 1 minute.
+	// Interval lies between two looks; default 5 seconds.
 	Interval time.Duration
-	Log      *slog.Logger // default: slog.Default()
+	// Mend makes what is missing; nil: nobody does.
+	Mend func(ctx context.Context) error
+	Log  *slog.Logger // default: slog.Default()
 	// Report is told about PartStreams after each look; nil means well. It may be
 	// nil.
 	Report func(part string, err error)
 }
 
 // Guard looks at the streams from time to time, as somebody may change whose they
-// are, or for whom passwords are sealed, while workers work. It only reads: what
-// it finds is for people to judge.
+// are, or for whom passwords are sealed, while workers work, and as they may be
+// full. It mends what is missing, if it may: all else is for people to judge.
 type Guard struct {
 	js     jetstream.JetStream
 	layout Layout
@@ -33,7 +35,7 @@ type Guard struct {
 
 // NewGuard starts with a first look. Close ends it.
 func NewGuard(js jetstream.JetStream, l Layout, cfg GuardConfig) *Guard {
-	cfg.Interval = orDefault(cfg.Interval, time.Minute)
+	cfg.Interval = orDefault(cfg.Interval, 5*time.Second)
 	cfg.Log = orDefault(cfg.Log, slog.Default())
 	if cfg.Report == nil {
 		cfg.Report = func(string, error) {}
@@ -53,32 +55,31 @@ func (g *Guard) Close() {
 func (g *Guard) run(ctx context.Context) {
 	defer close(g.done)
 	for {
-		pause := g.cfg.Interval
-		if err := g.look(ctx); err != nil {
-			pause /= 30
-		}
+		g.look(ctx)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(g.cfg.Interval):
 		}
 	}
 }
 
 // look verifies the streams and says what it found, but for a connection that is
 // away: that is reported as a part of its own.
-func (g *Guard) look(ctx context.Context) error {
+func (g *Guard) look(ctx context.Context) {
 	looking, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	recipient, err := checkStreams(looking, g.js, g.layout)
+	requests, err := checkStreams(looking, g.js, g.layout)
+	if errors.As(err, new(*missingError)) && g.cfg.Mend != nil {
+		err = g.cfg.Mend(looking)
+	} else if err == nil {
+		g.compare(requests.Config.Metadata[recipientKey])
+		err = checkRoom(requests)
+	}
 	if ctx.Err() != nil || err != nil && !g.js.Conn().IsConnected() {
-		return err
+		return
 	}
 	g.cfg.Report(PartStreams, err)
-	if err == nil {
-		g.compare(recipient)
-	}
-	return err
 }
 
 // compare warns, once, of a recipient whose identity is there but not the first:

@@ -81,6 +81,55 @@ func TestGuardTellsWhatChanged(t *testing.T) {
 	}
 }
 
+// What has no room for a request refuses publishers, which only they would notice.
+func TestGuardTellsThatRequestsHaveNoRoom(t *testing.T) {
+	js := connect(t, "")
+	if err := Setup(t.Context(), js, testLayout()); err != nil {
+		t.Fatal(err)
+	}
+	health := newReports()
+	guard(t, js, testLayout(), GuardConfig{Report: health.report})
+	for what, narrow := range map[string]func(*jetstream.StreamConfig){
+		"bytes":    func(c *jetstream.StreamConfig) { c.MaxBytes = 1 },
+		"messages": func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 },
+	} {
+		before := config(t, js, RequestsStream)
+		changed := before
+		if _, err := js.Publish(t.Context(), RequestsSubject, nil); err != nil {
+			t.Fatal(err)
+		}
+		narrow(&changed)
+		if _, err := js.UpdateStream(t.Context(), changed); err != nil {
+			t.Fatal(err)
+		}
+		awaitUntil(t, health, "no room for "+what, func(err error) bool {
+			return err != nil && strings.Contains(err.Error(), "is full") && strings.Contains(err.Error(), what)
+		})
+		if _, err := js.UpdateStream(t.Context(), before); err != nil {
+			t.Fatal(err)
+		}
+		awaitUntil(t, health, "room again", func(err error) bool { return err == nil })
+	}
+}
+
+func TestGuardMendsWhatIsMissing(t *testing.T) {
+	js := connect(t, "")
+	setUp := func(ctx context.Context) error { return Setup(ctx, js, testLayout()) }
+	if err := setUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	guard(t, js, testLayout(), GuardConfig{Mend: setUp})
+	for _, name := range []string{EventsStream, RejectedStream, RequestsStream} {
+		if err := js.DeleteStream(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, name+" is there again", func() bool {
+			have, err := readStream(t.Context(), js, name)
+			return err == nil && have != nil
+		})
+	}
+}
+
 // After a rotation workers open what either identity sealed; only the log says
 // that publishers know the old one.
 func TestGuardWarnsOfAnOldRecipient(t *testing.T) {
@@ -159,8 +208,8 @@ type there struct {
 
 func (s there) CachedInfo() *jetstream.StreamInfo { return s.info }
 
-// A guard looks each minute, and sooner while something is wrong. A connection
-// that is away is a part of its own: the guard has nothing to add.
+// A guard looks every 5 seconds. A connection that is away is a part of its own: the
+// guard has nothing to add.
 func TestGuardTakesItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		js := &asked{times: make(chan time.Duration), start: time.Now(),
@@ -171,7 +220,7 @@ func TestGuardTakesItsTime(t *testing.T) {
 			}
 		}})
 		// The last look is not answered.
-		for _, want := range []time.Duration{0, 60, 120, 122, 182, 182 + 5 + 2} {
+		for _, want := range []time.Duration{0, 5, 10, 15, 20, 20 + 5 + 5} {
 			if at := <-js.times; at != want*time.Second {
 				t.Errorf("a look after %v, want %v", at, want*time.Second)
 			}

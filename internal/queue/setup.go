@@ -135,8 +135,17 @@ func setUpConsumer(ctx context.Context, js jetstream.JetStream, want jetstream.C
 	return nil
 }
 
-// readStream returns nil where there is no such stream.
+// readStream returns how a stream is configured; nil where there is none.
 func readStream(ctx context.Context, js jetstream.JetStream, name string) (*jetstream.StreamConfig, error) {
+	info, err := readInfo(ctx, js, name)
+	if info == nil {
+		return nil, err
+	}
+	return &info.Config, nil
+}
+
+// readInfo returns nil where there is no such stream.
+func readInfo(ctx context.Context, js jetstream.JetStream, name string) (*jetstream.StreamInfo, error) {
 	stream, err := js.Stream(ctx, name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -149,7 +158,7 @@ func readStream(ctx context.Context, js jetstream.JetStream, name string) (*jets
 	case err != nil:
 		return nil, fmt.Errorf("read stream %s: %w", name, err)
 	}
-	return &stream.CachedInfo().Config, nil
+	return stream.CachedInfo(), nil
 }
 
 // readConsumer returns nil where there is no such consumer.

@@ -28,6 +28,7 @@ func (s silence) Error() string {
 type calls struct {
 	pool    *pgxpool.Pool
 	timeout time.Duration
+	pulse   pulse
 }
 
 func (c *calls) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -61,6 +62,7 @@ func (c *calls) Acquire(ctx context.Context) (*pgxpool.Conn, error) {
 func (c *calls) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
+	defer c.pulse.took(time.Now())
 	tag, err := c.pool.Exec(ctx, sql, args...)
 	return tag, explain(ctx, err)
 }
@@ -86,6 +88,7 @@ func (c *calls) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 func (c *calls) SendBatch(ctx context.Context, b *pgx.Batch) error {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
+	defer c.pulse.took(time.Now())
 	return explain(ctx, c.pool.SendBatch(ctx, b).Close())
 }
 
