@@ -117,7 +117,7 @@ func (a *App) act(ctx context.Context, p parts, ready *atomic.Bool) error {
 	}
 	layout := a.layout(id, p.sealer.Recipients())
 	setUp := func(ctx context.Context) error { return a.streams(ctx, p.conn, layout) }
-	err = retry(ctx, p.health, queue.PartStreams, func() error { return setUp(ctx) })
+	err = keepTrying(ctx, p.health, queue.PartStreams, func() error { return setUp(ctx) })
 	if errors.As(err, new(*queue.ForeignError)) {
 		return nil // they changed hands just now, which is to be judged
 	}
@@ -183,7 +183,7 @@ func (a *App) Keygen() (recipient string, err error) {
 
 // start waits until the database fits and NATS is there.
 func (a *App) start(ctx context.Context, health *provision.Health) (conn *queue.Conn, err error) {
-	err = retry(ctx, health, "database", func() (err error) {
+	err = keepTrying(ctx, health, provision.PartDatabase, func() (err error) {
 		if a.Config.Process.Setup == "auto" {
 			_, err = store.Migrate(ctx, a.Config.Database.URL.Reveal(), migrations.Files)
 		} else {
@@ -194,7 +194,7 @@ func (a *App) start(ctx context.Context, health *provision.Health) (conn *queue.
 	if err != nil {
 		return nil, err
 	}
-	err = retry(ctx, health, queue.PartConnection, func() (err error) {
+	err = keepTrying(ctx, health, queue.PartConnection, func() (err error) {
 		conn, err = queue.Connect(ctx, a.nats(health.Report))
 		return err
 	})
@@ -208,10 +208,10 @@ func (a *App) streams(ctx context.Context, conn *queue.Conn, layout queue.Layout
 	return queue.Check(ctx, conn.JetStream(), layout)
 }
 
-// retry runs f until it works, ctx ends, or its error can only be mended by
+// keepTrying runs f until it works, ctx ends, or its error can only be mended by
 // people: then a worker must not wait in silence, and health, which says that it
 // is tried again, is not told.
-func retry(ctx context.Context, health *provision.Health, part string, f func() error) error {
+func keepTrying(ctx context.Context, health *provision.Health, part string, f func() error) error {
 	b := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0)), ctx)
 	return backoff.Retry(func() error {
 		err := f()

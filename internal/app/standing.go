@@ -50,7 +50,7 @@ func judge(ctx context.Context, db *store.Store, conn *queue.Conn) (provision.Id
 
 // await returns who we are once the database may act.
 func (s *standing) await(ctx context.Context, conn *queue.Conn) (id provision.Identity, err error) {
-	err = retry(ctx, s.health, partStanding, func() (err error) {
+	err = keepTrying(ctx, s.health, partStanding, func() (err error) {
 		if id, err = judge(ctx, s.db, conn); err == nil {
 			err = s.db.Settle(ctx, id)
 		}

@@ -32,7 +32,7 @@ func watchDatabase(ctx context.Context, db pinger, health *provision.Health) {
 			err = fmt.Errorf("the database has not answered for %v: %w", watchPatience, err)
 		}
 		if ctx.Err() == nil {
-			health.Report("database", err)
+			health.Report(provision.PartDatabase, err)
 		}
 		select {
 		case <-ctx.Done():

@@ -44,12 +44,12 @@ func (r rows) RecordLooks(ctx context.Context, batch []provision.LookResult) err
 	return write(r.process, "record looks", func() error { return r.db().RecordLooks(ctx, batch) })
 }
 
-func (r rows) MarksSeen(ctx context.Context, projectID string) error {
-	return write(r.process, "marks seen", func() error { return r.db().MarksSeen(ctx, projectID) })
+func (r rows) NoteMarksSeen(ctx context.Context, projectID string) error {
+	return write(r.process, "marks seen", func() error { return r.db().NoteMarksSeen(ctx, projectID) })
 }
 
-func (r rows) KnownInstances(ctx context.Context, ids []string) (map[string]string, error) {
-	return read(r.process, "known instances", func() (map[string]string, error) { return r.db().KnownInstances(ctx, ids) })
+func (r rows) KnownInstances(ctx context.Context, ids []string) (map[string]bool, error) {
+	return read(r.process, "known instances", func() (map[string]bool, error) { return r.db().KnownInstances(ctx, ids) })
 }
 
 func (r rows) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provision.PollClaim, error) {

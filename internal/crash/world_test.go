@@ -187,7 +187,7 @@ func (g *ground) world(t *testing.T, s script, dialect provision.Dialect) *world
 	g.tokens.token = tokencache.Token{}
 	g.setClock()
 	if dialect.TakesTags() && !s.fresh {
-		w.must(g.db.MarksSeen(t.Context(), w.project))
+		w.must(g.db.NoteMarksSeen(t.Context(), w.project))
 	}
 	if s.cloud != nil {
 		s.cloud(w)

@@ -41,12 +41,12 @@ func (r rows) RecordLooks(ctx context.Context, batch []provision.LookResult) err
 	return r.write("record looks", func() error { return r.w.store.RecordLooks(ctx, batch) })
 }
 
-func (r rows) MarksSeen(ctx context.Context, projectID string) error {
-	return r.write("marks seen", func() error { return r.w.store.MarksSeen(ctx, projectID) })
+func (r rows) NoteMarksSeen(ctx context.Context, projectID string) error {
+	return r.write("marks seen", func() error { return r.w.store.NoteMarksSeen(ctx, projectID) })
 }
 
-func (r rows) KnownInstances(ctx context.Context, ids []string) (map[string]string, error) {
-	return look(r.process, "known instances", func() (map[string]string, error) { return r.w.store.KnownInstances(ctx, ids) })
+func (r rows) KnownInstances(ctx context.Context, ids []string) (map[string]bool, error) {
+	return look(r.process, "known instances", func() (map[string]bool, error) { return r.w.store.KnownInstances(ctx, ids) })
 }
 
 func (r rows) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provision.PollClaim, error) {

@@ -43,7 +43,7 @@ type AuditStore interface {
 	// is due for it, and returns what may be deleted. problem: the list could not be
 	// read, and nothing is concluded.
 	FinishAudit(ctx context.Context, c AuditClaim, listed []string, rules OrphanRules, problem error) ([]Orphan, error)
-	MarksSeen(ctx context.Context, projectID string) error
+	NoteMarksSeen(ctx context.Context, projectID string) error
 }
 
 // OrphanStore records what is done with orphans.
@@ -102,9 +102,7 @@ func (a *Auditor) Round(ctx, work context.Context) (more bool, err error) {
 		}
 	}
 	if len(due) > 0 || fresh > 0 {
-		for _, bell := range a.Recorded {
-			bell.Ring()
-		}
+		ring(a.Recorded)
 	}
 	return true, nil
 }
@@ -142,11 +140,11 @@ func (a *Auditor) compare(ctx, work context.Context, c AuditClaim) (listed []Ins
 		}
 	}
 	if proved && !c.MarksSeen {
-		if err := a.Store.MarksSeen(work, c.ProjectID); err != nil {
+		if err := a.Store.NoteMarksSeen(work, c.ProjectID); err != nil {
 			return nil, 0, err
 		}
 	}
-	err = writeAll(work, "database", a.Health, seen, func(ctx context.Context, batch []Sighting) error {
+	err = writeAll(work, a.Health, seen, func(ctx context.Context, batch []Sighting) error {
 		ids, err := a.Store.RecordSightings(ctx, c, batch)
 		fresh += len(ids)
 		a.tell(c, batch, ids)
@@ -177,7 +175,7 @@ func (a *Auditor) recordBare(c AuditClaim) func(context.Context, Sighting, error
 		bare.Instance = Instance{ID: s.Instance.ID, Tags: s.Instance.Tags}
 		bare.Unknown, bare.Evidence = true, nil
 		bare.Why = "what the cloud lists of it cannot be stored: " + cause.Error()
-		return writeAll(ctx, "database", a.Health, []Sighting{bare}, func(ctx context.Context, batch []Sighting) error {
+		return writeAll(ctx, a.Health, []Sighting{bare}, func(ctx context.Context, batch []Sighting) error {
 			ids, err := a.Store.RecordSightings(ctx, c, batch)
 			a.tell(c, batch, ids)
 			return err
@@ -216,7 +214,7 @@ func (a *Auditor) remove(ctx, work context.Context, o Orphan) error {
 	case d.Failure != nil:
 		log.Warn("an orphan is not deleted", "error", d.Failure.Message)
 	}
-	return writeAll(work, "database", a.Health, []Deletion{d}, func(ctx context.Context, batch []Deletion) error {
+	return writeAll(work, a.Health, []Deletion{d}, func(ctx context.Context, batch []Deletion) error {
 		return a.Deletions.RecordDeletion(ctx, batch[0])
 	}, func(ctx context.Context, d Deletion, _ error) error {
 		d.Failure = &Failure{Message: "the cloud's words cannot be stored"}

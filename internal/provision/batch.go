@@ -75,7 +75,7 @@ func (c *collector[T]) flush(ctx context.Context, first handed[T]) {
 // writeAll writes a batch until it is written: a row that the store will never
 // take is found by halving and handed to bad, anything else is tried again until
 // ctx ends. The other rows are written even if bad fails.
-func writeAll[T any](ctx context.Context, part string, h *Health, batch []T,
+func writeAll[T any](ctx context.Context, h *Health, batch []T,
 	write func(context.Context, []T) error, bad func(context.Context, T, error) error) error {
 	for failures := 1; ; failures++ {
 		err := write(ctx, batch)
@@ -84,9 +84,9 @@ func writeAll[T any](ctx context.Context, part string, h *Health, batch []T,
 				return bad(ctx, batch[0], err)
 			}
 			half := len(batch) / 2
-			return errors.Join(writeAll(ctx, part, h, batch[:half], write, bad), writeAll(ctx, part, h, batch[half:], write, bad))
+			return errors.Join(writeAll(ctx, h, batch[:half], write, bad), writeAll(ctx, h, batch[half:], write, bad))
 		}
-		h.Report(part, err)
+		h.Report(PartDatabase, err)
 		if err == nil {
 			return nil
 		}
@@ -95,6 +95,12 @@ func writeAll[T any](ctx context.Context, part string, h *Health, batch []T,
 		}
 		Bell(nil).wait(ctx, expDelay(pauseMin, pauseMax, failures))
 	}
+}
+
+// writeOne writes a row until it is written, or returns that the store will never
+// take it.
+func writeOne[T any](ctx context.Context, h *Health, row T, write func(context.Context, []T) error) error {
+	return writeAll(ctx, h, []T{row}, write, func(_ context.Context, _ T, err error) error { return err })
 }
 
 // inParallel runs do for every item, at most limit at a time, and waits for all.

@@ -28,7 +28,7 @@ func TestABadRowIsFoundByHalving(t *testing.T) {
 			written = append(written, rows...)
 			return nil
 		}
-		err := writeAll(t.Context(), "database", quietHealth(), batch, write, func(_ context.Context, row int, _ error) error {
+		err := writeAll(t.Context(), quietHealth(), batch, write, func(_ context.Context, row int, _ error) error {
 			refused = append(refused, row)
 			return nil
 		})
@@ -41,7 +41,7 @@ func TestABadRowIsFoundByHalving(t *testing.T) {
 func TestABadRowHoldsUpNoOther(t *testing.T) {
 	lost := errors.New("cannot be kept at all")
 	var written []int
-	err := writeAll(t.Context(), "database", quietHealth(), []int{0, 1, 2, 3, 4, 5, 6, 7}, func(_ context.Context, rows []int) error {
+	err := writeAll(t.Context(), quietHealth(), []int{0, 1, 2, 3, 4, 5, 6, 7}, func(_ context.Context, rows []int) error {
 		if slices.Contains(rows, 1) || slices.Contains(rows, 6) {
 			return ErrUnstorable
 		}
@@ -59,7 +59,7 @@ func TestABadRowHoldsUpNoOther(t *testing.T) {
 func TestAPassingFailureIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, tries := quietHealth(), 0
-		err := writeAll(t.Context(), "database", h, []int{1}, func(context.Context, []int) error {
+		err := writeAll(t.Context(), h, []int{1}, func(context.Context, []int) error {
 			if tries++; tries < 20 {
 				return errors.New("down")
 			}
@@ -76,7 +76,7 @@ func TestWritingEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		h := quietHealth()
-		err := writeAll(ctx, "database", h, []int{1}, func(context.Context, []int) error { return errors.New("down") }, nil)
+		err := writeAll(ctx, h, []int{1}, func(context.Context, []int) error { return errors.New("down") }, nil)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("it ended with %v", err)
 		}

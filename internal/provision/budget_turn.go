@@ -67,9 +67,7 @@ func (b *Budget) turn(ctx context.Context) error {
 		return err
 	}
 	if b.give(got, read) {
-		for _, bell := range b.Given {
-			bell.Ring()
-		}
+		ring(b.Given)
 	}
 	return nil
 }

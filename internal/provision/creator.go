@@ -210,7 +210,7 @@ func (c *Creator) open(claim CreateClaim) (Secret, error) {
 
 // record writes a batch of outcomes, whatever it takes.
 func (c *Creator) record(ctx context.Context, batch []CreateResult) error {
-	err := writeAll(ctx, "database", c.Health, batch, c.Store.RecordCreates, c.recordAsUnknown)
+	err := writeAll(ctx, c.Health, batch, c.Store.RecordCreates, c.recordAsUnknown)
 	ring(c.Recorded)
 	if slices.ContainsFunc(batch, func(r CreateResult) bool { return r.Next.State == Pending || r.Next.State == Creating }) {
 		ring(c.Unsettled)
@@ -226,8 +226,7 @@ func (c *Creator) recordAsUnknown(ctx context.Context, r CreateResult, cause err
 		"the cloud's answer could not be stored: instance %.80q, job %.80q", r.Created.InstanceID, r.Created.JobID)}
 	r.Outcome, r.Created = OutcomeUnknown, Created{}
 	r.Next = Next{State: Creating, Delay: c.Policy.LookMin, WaitingFor: "a look whether the call worked"}
-	return writeAll(ctx, "database", c.Health, []CreateResult{r}, c.Store.RecordCreates,
-		func(_ context.Context, _ CreateResult, err error) error { return err })
+	return writeOne(ctx, c.Health, r, c.Store.RecordCreates)
 }
 
 func (c *Creator) log(claim CreateClaim, r CreateResult) {

@@ -34,6 +34,9 @@ type Problem struct {
 	Since time.Time `json:"since"`
 }
 
+// PartDatabase is Postgres, as Health names it.
+const PartDatabase = "database"
+
 // quiet is how long a part that goes up and down is not logged again.
 const quiet = 10 * time.Second
 

@@ -218,7 +218,7 @@ func (in *Intake) accept(ctx context.Context, all []*incoming) error {
 		return nil
 	}
 	defer ring(in.Accepted)
-	err := writeAll(ctx, "database", in.Health, batch, in.write, func(_ context.Context, i *incoming, err error) error {
+	err := writeAll(ctx, in.Health, batch, in.write, func(_ context.Context, i *incoming, err error) error {
 		i.refuse(CodeUnstorable, i.request.ProjectID, Violations{{Path: "body", Given: "see the message's copy", Allowed: err.Error()}})
 		return nil
 	})
@@ -281,11 +281,11 @@ func (in *Intake) reject(ctx context.Context, all []*incoming) error {
 		return nil
 	}
 	defer ring(in.Accepted)
-	return writeAll(ctx, "database", in.Health, batch, in.writeRejections, func(ctx context.Context, i *incoming, err error) error {
+	return writeAll(ctx, in.Health, batch, in.writeRejections, func(ctx context.Context, i *incoming, err error) error {
 		// What cannot be kept as it came is kept without its words.
 		i.rejected.Body, i.rejected.Name, i.rejected.Mode = nil, "", ""
 		i.rejected.Reasons = Violations{{Path: "body", Given: "not storable", Allowed: "text that Postgres can hold"}}
-		return writeAll(ctx, "database", in.Health, []*incoming{i}, in.writeRejections, func(_ context.Context, i *incoming, err error) error {
+		return writeAll(ctx, in.Health, []*incoming{i}, in.writeRejections, func(_ context.Context, i *incoming, err error) error {
 			in.Log.Error("a rejection cannot be recorded", "sequence", i.msg.Sequence, "code", i.rejected.Code, "error", err)
 			return i.msg.Settle.Term(i.rejected.Code)
 		})

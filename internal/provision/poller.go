@@ -208,10 +208,8 @@ func (p *Poller) record(work context.Context, batch []PollResult) error {
 			batch[n].Delay = max(0, r.Delay-time.Since(r.decided))
 		}
 	}
-	err := writeAll(work, "database", p.Health, batch, p.Store.RecordPolls, p.recordPlain)
-	for _, bell := range p.Recorded {
-		bell.Ring()
-	}
+	err := writeAll(work, p.Health, batch, p.Store.RecordPolls, p.recordPlain)
+	ring(p.Recorded)
 	return err
 }
 
@@ -221,8 +219,7 @@ func (p *Poller) recordPlain(ctx context.Context, r PollResult, cause error) err
 	p.Log.Error("what was seen cannot be stored as it came", "request", r.RequestID, "instance", r.InstanceID, "error", cause)
 	r.Instance, r.FailReason, r.Gone = nil, "", false
 	r.State, r.Delay, r.Failure = Building, p.Policy.DetectionTarget, nil
-	return writeAll(ctx, "database", p.Health, []PollResult{r}, p.Store.RecordPolls,
-		func(_ context.Context, _ PollResult, err error) error { return err })
+	return writeOne(ctx, p.Health, r, p.Store.RecordPolls)
 }
 
 func jobList(project string) string      { return "job list of " + project }

@@ -101,7 +101,8 @@ func (r *reading) judged() (results []PollResult) {
 func (r *reading) judge(l *watched) PollResult {
 	p, c, seen := r.p, l.claim, l.poll
 	if i := seen.Instance; i != nil && !c.MarksSeen && i.Tags[TagRequest] == c.Mark {
-		p.Health.Report("database", p.Store.MarksSeen(r.work, c.ProjectID))
+		err := p.Store.NoteMarksSeen(r.work, c.ProjectID)
+		p.Health.Report(PartDatabase, err)
 	}
 	// Its age by now: what was seen was so a little earlier.
 	now := time.Now()

@@ -131,7 +131,7 @@ func (s *pollRows) LearnBuilds(context.Context, []string, []BuildSpan) ([]BuildS
 	return nil, nil
 }
 
-func (s *pollRows) MarksSeen(context.Context, string) error { return nil }
+func (s *pollRows) NoteMarksSeen(context.Context, string) error { return nil }
 
 func (s *pollRows) in(state State) int {
 	n := 0

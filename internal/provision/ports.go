@@ -248,12 +248,12 @@ type LookStore interface {
 	// ended, whose outcome is unknown, and those that look before they call.
 	ClaimLooks(ctx context.Context, q ClaimQuery) ([]LookClaim, error)
 	RecordLooks(ctx context.Context, batch []LookResult) error
-	// MarksSeen notes that a mark of ours came back in a list of the project, so
+	// NoteMarksSeen notes that a mark of ours came back in a list of the project, so
 	// that tags can be relied on there.
-	MarksSeen(ctx context.Context, projectID string) error
+	NoteMarksSeen(ctx context.Context, projectID string) error
 	// KnownInstances tells which of the ids are recorded for some request, or are
 	// orphans that are being deleted.
-	KnownInstances(ctx context.Context, ids []string) (map[string]string, error)
+	KnownInstances(ctx context.Context, ids []string) (map[string]bool, error)
 }
 
 // PollStore is what the poller needs.
@@ -261,7 +261,7 @@ type PollStore interface {
 	// ClaimPolls takes instances whose next look is due by moving it forward.
 	ClaimPolls(ctx context.Context, q ClaimQuery) ([]PollClaim, error)
 	RecordPolls(ctx context.Context, batch []PollResult) error
-	MarksSeen(ctx context.Context, projectID string) error
+	NoteMarksSeen(ctx context.Context, projectID string) error
 	BuildStore
 }
 

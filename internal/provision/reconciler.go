@@ -91,10 +91,8 @@ func (r *Reconciler) claim(ctx context.Context, inFlight *room) (claims []LookCl
 
 // record writes a batch of findings, whatever it takes.
 func (r *Reconciler) record(ctx context.Context, batch []LookResult) error {
-	err := writeAll(ctx, "database", r.Health, batch, r.Store.RecordLooks, r.recordAsFailed)
-	for _, bell := range r.Recorded {
-		bell.Ring()
-	}
+	err := writeAll(ctx, r.Health, batch, r.Store.RecordLooks, r.recordAsFailed)
+	ring(r.Recorded)
 	return err
 }
 
@@ -157,7 +155,8 @@ func (r *Reconciler) adopted(ctx context.Context, c LookClaim, result LookResult
 	r.Log.Debug("adopted an instance whose create answer was not known", "request", c.RequestID,
 		"instance", result.Adopt.ID, "orphans", len(result.Orphans))
 	if !c.MarksSeen && result.Adopt.Tags[TagRequest] == c.Mark {
-		r.Health.Report("database", r.Store.MarksSeen(ctx, c.ProjectID))
+		err := r.Store.NoteMarksSeen(ctx, c.ProjectID)
+		r.Health.Report(PartDatabase, err)
 	}
 }
 
@@ -167,8 +166,7 @@ func (r *Reconciler) recordAsFailed(ctx context.Context, l LookResult, cause err
 	r.Log.Error("a finding cannot be stored; it is looked for again", "request", l.RequestID, "error", cause)
 	plain := LookResult{RequestID: l.RequestID, Fence: l.Fence, Kind: "looked", Detail: "the finding could not be stored",
 		Next: Next{State: Creating, Delay: r.Policy.LookMax, WaitingFor: "a look whose finding can be stored"}}
-	return writeAll(ctx, "database", r.Health, []LookResult{plain}, r.Store.RecordLooks,
-		func(_ context.Context, _ LookResult, err error) error { return err })
+	return writeOne(ctx, r.Health, plain, r.Store.RecordLooks)
 }
 
 // pageSize is the most that the cloud lists with one call.

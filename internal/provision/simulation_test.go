@@ -185,7 +185,7 @@ func (s simulation) run(t *testing.T) (out simulated) {
 		var left sync.WaitGroup
 		left.Add(s.builds)
 		rows := airRows{storetest.NewMemory(), cloud, &left}
-		if err := rows.MarksSeen(t.Context(), "p"); err != nil {
+		if err := rows.NoteMarksSeen(t.Context(), "p"); err != nil {
 			t.Fatal(err)
 		}
 		policy := provision.DefaultPolicy()

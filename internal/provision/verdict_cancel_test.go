@@ -33,7 +33,7 @@ func TestALookForACancelledRequest(t *testing.T) {
 		{"an untagged one that nothing explains", settled, Look{Instances: []Instance{listed("x", "", "1")}}, Failed, "x has the same name"},
 		{"no call ran, and somebody has the name", never, Look{Instances: []Instance{listed("x", "", "1")}}, Cancelled, ""},
 		{"a prepaid order", prepaid, Look{}, Failed, "prepaid order"},
-		{"what failed before a retry", retried, Look{Held: &failed, Known: map[string]string{"a": "r"}, Instances: []Instance{failed}}, Building, ""},
+		{"what failed before a retry", retried, Look{Held: &failed, Known: map[string]bool{"a": true}, Instances: []Instance{failed}}, Building, ""},
 		{"what failed before a retry is gone", retried, Look{}, Cancelled, ""},
 	}
 	for _, tt := range tests {
@@ -81,7 +81,7 @@ func TestALookForARetriedRequest(t *testing.T) {
 	with := func(status string) Look {
 		i := listed("a", mark, "1")
 		i.Status = status
-		return Look{Instances: []Instance{i}, Held: &i, Known: map[string]string{"a": "r"}}
+		return Look{Instances: []Instance{i}, Held: &i, Known: map[string]bool{"a": true}}
 	}
 	unheld := func(status string) Look { l := with(status); l.Held, l.Known = nil, nil; return l }
 	tests := []struct {
@@ -132,7 +132,7 @@ func TestALookForARetriedRequest(t *testing.T) {
 // An instance that somebody holds is never taken, whatever tags it shows.
 func TestCopiedTagsAreNotBelieved(t *testing.T) {
 	c := LookClaim{RequestID: "r", Name: "n", Mark: mark, MayHaveRun: true, Settled: true, MarksSeen: true, TagsSent: true, LastOutcome: OutcomeUnknown}
-	r := DefaultPolicy().AfterLook(c, Look{Instances: []Instance{listed("x", mark, "1")}, Known: map[string]string{"x": "other"}})
+	r := DefaultPolicy().AfterLook(c, Look{Instances: []Instance{listed("x", mark, "1")}, Known: map[string]bool{"x": true}})
 	if r.Adopt != nil || len(r.Orphans) > 0 || r.Next.State != Pending {
 		t.Errorf("%+v", r)
 	}

@@ -14,8 +14,8 @@ import (
 // list read whole, newest first.
 type Look struct {
 	Instances []Instance
-	// Known names the request for which an instance is recorded already.
-	Known map[string]string
+	// Known are the ids that are recorded already, as LookStore.KnownInstances tells.
+	Known map[string]bool
 	// Held is the instance recorded for this request, read by its id; nil where
 	// there is none (any more).
 	Held *Instance
@@ -82,7 +82,7 @@ func (c LookClaim) candidates(look Look) []Instance {
 	var marked, likely []Instance
 	for _, i := range look.Instances {
 		switch {
-		case look.Known[i.ID] != "": // tags can be copied
+		case look.Known[i.ID]: // tags can be copied
 		case i.Tags[TagRequest] == c.Mark, slices.Contains(c.Named, i.ID):
 			marked = append(marked, i)
 		case !c.MarksSeen && c.MayHaveRun && c.Namesakes != nil && c.unexplainedOne(i, look) && fits(c.Spec, i):
@@ -182,13 +182,13 @@ func (c LookClaim) unexplained(look Look) []string {
 // where our calls carry tags.
 func (c LookClaim) unexplainedOne(i Instance, look Look) bool {
 	return i.Tags[TagRequest] == "" && (len(i.Tags) == 0 || !c.TagsSent) &&
-		look.Known[i.ID] == "" && !slices.Contains(c.Namesakes, i.ID)
+		!look.Known[i.ID] && !slices.Contains(c.Namesakes, i.ID)
 }
 
 // forgotten reports whether an instance may have been made for this request under a
 // mark that a restored database does not know, as a retry since the backup gave it.
 func (c LookClaim) forgotten(i Instance, look Look) bool {
-	return c.Restored && c.Installation != "" && i.Tags[TagInstallation] == c.Installation && i.Tags[TagRequest] != c.Mark && look.Known[i.ID] == ""
+	return c.Restored && c.Installation != "" && i.Tags[TagInstallation] == c.Installation && i.Tags[TagRequest] != c.Mark && !look.Known[i.ID]
 }
 
 // LookFailed returns what follows from a look that could not be completed: it

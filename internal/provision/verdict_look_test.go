@@ -61,7 +61,7 @@ func TestWhatALookMeans(t *testing.T) {
 		name    string
 		claim   LookClaim
 		seen    []Instance
-		known   map[string]string
+		known   map[string]bool
 		next    State
 		adopt   string
 		orphans []string
@@ -73,20 +73,20 @@ func TestWhatALookMeans(t *testing.T) {
 		{"nothing, and lists may lag", called, nil, nil, Creating, "", nil, true},
 		{"nothing, and nothing can appear any more", settled, nil, nil, Pending, "", nil, false},
 		{"ours by a mark that a restored database does not know", lost, []Instance{newMark}, nil, Creating, "", nil, true},
-		{"another request's, which is recorded", lost, []Instance{newMark}, map[string]string{"x": "other"}, Pending, "", nil, false},
+		{"another request's, which is recorded", lost, []Instance{newMark}, map[string]bool{"x": true}, Pending, "", nil, false},
 		{"another installation's, after a restore", lostElsewhere, []Instance{newMark}, nil, Pending, "", nil, false},
 		{"ours by another mark, and nothing was restored", settled, []Instance{newMark}, nil, Pending, "", nil, false},
 		{"somebody else's", settled, []Instance{listed("x", otherMark, "1")}, nil, Pending, "", nil, false},
 		{"an untagged namesake that nothing explains", settled, []Instance{listed("x", "", "1")}, nil, Creating, "", nil, true},
-		{"an untagged namesake of another request", settled, []Instance{listed("x", "", "1")}, map[string]string{"x": "other"}, Pending, "", nil, false},
+		{"an untagged namesake of another request", settled, []Instance{listed("x", "", "1")}, map[string]bool{"x": true}, Pending, "", nil, false},
 		{"without tags: new and fitting", tagless, []Instance{listed("x", "", "2"), listed("before", "", "1")}, nil, Building, "x", nil, false},
 		{"without tags: there before", tagless, []Instance{listed("before", "", "1")}, nil, Pending, "", nil, false},
-		{"without tags: another request's", tagless, []Instance{listed("x", "", "2")}, map[string]string{"x": "other"}, Pending, "", nil, false},
+		{"without tags: another request's", tagless, []Instance{listed("x", "", "2")}, map[string]bool{"x": true}, Pending, "", nil, false},
 		{"without tags: another spec", tagless, []Instance{otherSpec("x", nil)}, nil, Creating, "", nil, true},
 		{"without tags: two that fit", tagless, []Instance{listed("x", "", "2"), listed("y", "", "3")}, nil, Creating, "", nil, true},
 		{"without tags: another spec and a system tag", tagless, []Instance{systemTag}, nil, Creating, "", nil, true},
 		{"named by a late answer", named, []Instance{otherSpec("x", nil)}, nil, Building, "x", nil, false},
-		{"named by a late answer, and held by another request", named, []Instance{otherSpec("x", nil)}, map[string]string{"x": "other"}, Pending, "", nil, false},
+		{"named by a late answer, and held by another request", named, []Instance{otherSpec("x", nil)}, map[string]bool{"x": true}, Pending, "", nil, false},
 		{"without tags: no call can have run", refused, []Instance{listed("x", "", "2")}, nil, Pending, "", nil, false},
 		{"without tags: no call can have run, too old", refusedLate, []Instance{listed("x", "", "2")}, nil, Failed, "", nil, false},
 		{"without tags: a colleague took the name", taglessConflict, []Instance{listed("x", "", "2")}, nil, Failed, "", nil, false},

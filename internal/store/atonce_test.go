@@ -32,7 +32,7 @@ func TestAcceptClaimsWhatItIsLet(t *testing.T) {
 			q := provision.ClaimQuery{Served: provision.Served{Region: region, Projects: []string{"a", "b", "c", "new"}}, Worker: "w",
 				Limit: 3, Most: map[string]int{"c": 0}, Lease: time.Hour, Settle: time.Hour}
 			for _, project := range []string{"a", "b", "c"} {
-				must(s.MarksSeen(t.Context(), project))
+				must(s.NoteMarksSeen(t.Context(), project))
 			}
 			accept := func(batch ...provision.NewRequest) (claims []provision.CreateClaim) {
 				t.Helper()
@@ -83,7 +83,7 @@ func TestAcceptClaimsWhatItIsLet(t *testing.T) {
 
 func TestAClaimInTheInsertIsLikeAnyOther(t *testing.T) {
 	d := open(t)
-	d.must(d.MarksSeen(t.Context(), project))
+	d.must(d.NoteMarksSeen(t.Context(), project))
 	found, err := d.Accept(t.Context(), []provision.NewRequest{newRequest("a", 1), newRequest("b", 2)},
 		provision.ClaimQuery{Served: served, Worker: "w1", Limit: 2, Lease: -time.Second, Settle: time.Hour})
 	d.must(err)

@@ -134,7 +134,7 @@ func TestWhenAnOrphanMayBeDeleted(t *testing.T) {
 	change(`delete from instances`)
 	intends("all holds", true, due[0], deleting)
 	intends("it was asked for just now", false, due[0], deleting)
-	if known, err := d.KnownInstances(t.Context(), []string{"x"}); err != nil || known["x"] == "" {
+	if known, err := d.KnownInstances(t.Context(), []string{"x"}); err != nil || !known["x"] {
 		t.Errorf("a look may adopt what is being deleted: %v, %v", known, err)
 	}
 	d.must(d.RecordDeletion(t.Context(), provision.Deletion{InstanceID: "x", Accepted: true, Delay: time.Hour}))

@@ -63,7 +63,7 @@ func benchmarkCreates(b *testing.B, size int) {
 			b.Fatal(err)
 		}
 	}
-	must(s.MarksSeen(b.Context(), project))
+	must(s.NoteMarksSeen(b.Context(), project))
 	var backend int
 	must(sql.QueryRow(b.Context(), `select pid from pg_stat_activity where application_name = 'ddsworker' and datname = current_database()`).Scan(&backend))
 

@@ -90,7 +90,7 @@ func TestNoCallWaitsForEverOnASilentConnection(t *testing.T) {
 			_, err := s.KnownInstances(ctx, []string{"i"})
 			return err
 		},
-		"a statement": func(ctx context.Context) error { return s.MarksSeen(ctx, project) },
+		"a statement": func(ctx context.Context) error { return s.NoteMarksSeen(ctx, project) },
 		"a batch": func(ctx context.Context) error {
 			_, err := s.Accept(ctx, []provision.NewRequest{newRequest("a", 1)}, provision.ClaimQuery{})
 			return err

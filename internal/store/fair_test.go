@@ -11,7 +11,7 @@ import (
 // backlog writes n due requests of a project whose tags are proved.
 func (d *db) backlog(project string, n int) {
 	d.t.Helper()
-	d.must(d.MarksSeen(d.t.Context(), project))
+	d.must(d.NoteMarksSeen(d.t.Context(), project))
 	_, err := d.sql.Exec(d.t.Context(), `
 		insert into requests (request_id, state, project_id, region, name, mode, prepaid, spec, fingerprint, stream_sequence, received_at, next_attempt_at)
 		select $1 || '-' || g, 'pending', $1, $2, 'n' || g, 'Single', false, '{}', sha256(g::text::bytea), g, now(), now() - make_interval(secs => $3 - g)

@@ -204,10 +204,10 @@ func orphans(list []provision.Instance) *string {
 // longer than it has.
 const freed = 5000
 
-// MarksSeen implements provision.LookStore and provision.PollStore. Requests that
+// NoteMarksSeen implements provision.LookStore and provision.PollStore. Requests that
 // only looked first because tags were not proved yet may call at once; not those
 // that a restored database looks for. One that is not come to looks first.
-func (s *Store) MarksSeen(ctx context.Context, projectID string) error {
+func (s *Store) NoteMarksSeen(ctx context.Context, projectID string) error {
 	tag, err := s.pool.Exec(ctx, `
 		insert into projects (project_id, marks_seen_at) values ($1, now())
 		on conflict (project_id) do update set marks_seen_at = now() where projects.marks_seen_at is null`, projectID)
@@ -226,18 +226,18 @@ func (s *Store) MarksSeen(ctx context.Context, projectID string) error {
 }
 
 // KnownInstances implements provision.LookStore.
-func (s *Store) KnownInstances(ctx context.Context, ids []string) (map[string]string, error) {
-	known := map[string]string{}
+func (s *Store) KnownInstances(ctx context.Context, ids []string) (map[string]bool, error) {
+	known := map[string]bool{}
 	if len(ids) == 0 {
 		return known, nil
 	}
-	rows, err := s.pool.Query(ctx, `select instance_id, request_id from instances where instance_id = any($1)
-		union all select instance_id, request_id from pruned_instances where instance_id = any($1)
-		union all select instance_id, 'orphan' from orphans where instance_id = any($1) and state = 'deleting'`, ids)
+	rows, err := s.pool.Query(ctx, `select instance_id from instances where instance_id = any($1)
+		union all select instance_id from pruned_instances where instance_id = any($1)
+		union all select instance_id from orphans where instance_id = any($1) and state = 'deleting'`, ids)
 	if err != nil {
 		return nil, translate(err)
 	}
-	var instance, request string
-	_, err = pgx.ForEachRow(rows, []any{&instance, &request}, func() error { known[instance] = request; return nil })
+	var id string
+	_, err = pgx.ForEachRow(rows, []any{&id}, func() error { known[id] = true; return nil })
 	return known, translate(err)
 }

@@ -111,7 +111,7 @@ func newRequest(id string, sequence uint64) provision.NewRequest {
 // accept takes requests in, in a project whose tags are proved.
 func (d *db) accept(ids ...string) {
 	d.t.Helper()
-	d.must(d.MarksSeen(d.t.Context(), project))
+	d.must(d.NoteMarksSeen(d.t.Context(), project))
 	var batch []provision.NewRequest
 	for _, id := range ids {
 		d.n++

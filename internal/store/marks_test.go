@@ -15,7 +15,7 @@ func TestManyRequestsAreFreedInSeveralStatements(t *testing.T) {
 		end';
 		create trigger few after update on requests referencing new table as changed for each statement execute function few()`)
 	d.must(err)
-	d.must(d.MarksSeen(t.Context(), project))
+	d.must(d.NoteMarksSeen(t.Context(), project))
 	if n := one[int](d, `select count(*) from requests where look_first`); n != 0 {
 		t.Errorf("%d requests still look first", n)
 	}

@@ -147,7 +147,7 @@ func (d *db) history(from, to int) {
 func TestWhatWorkersDoTouchesOnlyWhatLives(t *testing.T) {
 	const small, large = 2000, 50_000
 	d := open(t)
-	d.must(d.MarksSeen(t.Context(), project))
+	d.must(d.NoteMarksSeen(t.Context(), project))
 	d.history(1, small)
 	d.exec(`vacuum analyze`)
 	e := d.explained()
@@ -183,7 +183,7 @@ func TestWhatWorkersDoTouchesOnlyWhatLives(t *testing.T) {
 // burst: until it is analyzed again nothing is read from end to end either.
 func TestABurstMeetsThePlansOfAnEmptyDatabase(t *testing.T) {
 	d := open(t)
-	d.must(d.MarksSeen(t.Context(), project))
+	d.must(d.NoteMarksSeen(t.Context(), project))
 	e := d.explained()
 	d.hotPath(e)
 	d.exec(`delete from requests`)

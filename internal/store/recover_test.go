@@ -86,7 +86,7 @@ func TestARestoredRequestLooksThoughTagsAreProved(t *testing.T) {
 	d.must(err)
 	_, err = d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 0, nil)
 	d.must(err)
-	d.must(d.MarksSeen(t.Context(), project))
+	d.must(d.NoteMarksSeen(t.Context(), project))
 	if c := d.claim(time.Minute); len(c) != 0 {
 		t.Fatalf("it is called without a look: %+v", c)
 	}

@@ -243,7 +243,7 @@ func TestUnprovedTagsMeanLookingFirst(t *testing.T) {
 		t.Errorf("the other one waits for %q", got)
 	}
 	// Once a mark came back nobody has to look first, nor to wait for a name.
-	d.must(d.MarksSeen(t.Context(), project))
+	d.must(d.NoteMarksSeen(t.Context(), project))
 	if c := d.claim(time.Minute); len(c) != 1 {
 		t.Errorf("%d requests may call after the tags were proved, want 1", len(c))
 	}

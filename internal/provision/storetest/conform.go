@@ -94,7 +94,7 @@ func (b *bench) request(id, projectID string) provision.NewRequest {
 // accept takes requests in, in a project whose tags are proved.
 func (b *bench) accept(ids ...string) {
 	b.t.Helper()
-	b.must(b.MarksSeen(b.t.Context(), project))
+	b.must(b.NoteMarksSeen(b.t.Context(), project))
 	b.acceptIn(project, ids...)
 }
 

@@ -83,7 +83,7 @@ func claimIsServed(b *bench) {
 }
 
 func turns(b *bench) {
-	b.must(b.MarksSeen(b.t.Context(), other))
+	b.must(b.NoteMarksSeen(b.t.Context(), other))
 	b.accept("a", "b", "c", "d")
 	b.sleep(time.Second)
 	b.acceptIn(other, "e")

@@ -180,8 +180,8 @@ func (m *Memory) nameHeld(r *request) bool {
 	return false
 }
 
-// MarksSeen implements provision.LookStore and provision.PollStore.
-func (m *Memory) MarksSeen(_ context.Context, projectID string) error {
+// NoteMarksSeen implements provision.LookStore and provision.PollStore.
+func (m *Memory) NoteMarksSeen(_ context.Context, projectID string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.marksSeen[projectID] {
@@ -203,13 +203,13 @@ func (m *Memory) MarksSeen(_ context.Context, projectID string) error {
 }
 
 // KnownInstances implements provision.LookStore.
-func (m *Memory) KnownInstances(_ context.Context, ids []string) (map[string]string, error) {
+func (m *Memory) KnownInstances(_ context.Context, ids []string) (map[string]bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	known := map[string]string{}
-	for id, i := range m.instances {
+	known := map[string]bool{}
+	for id := range m.instances {
 		if slices.Contains(ids, id) {
-			known[id] = i.requestID
+			known[id] = true
 		}
 	}
 	return known, nil
