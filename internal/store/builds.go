@@ -11,8 +11,6 @@ import (
 // Workers learn one after the other, so that what they hold they hold in no order
 // that another crosses. It is one round trip, so nobody waits for a paused worker.
 const (
-	learnTurnSQL = `select pg_advisory_xact_lock(hashtext('build_times'))`
-
 	fadeBuildsSQL = `
 update build_times b set ended = ended / 2, exposed = exposed / 2
 from (select project_id, mode, flavor from build_times where project_id = any($1)
@@ -32,7 +30,7 @@ func (s *Store) LearnBuilds(ctx context.Context, projects []string, seen []provi
 	type row = provision.BuildSpan
 	var batch pgx.Batch
 	if len(seen) > 0 {
-		batch.Queue(learnTurnSQL)
+		batch.Queue(learnLockSQL)
 		batch.Queue(fadeBuildsSQL, projects, provision.RememberedBuilds)
 		batch.Queue(addBuildsSQL,
 			column(seen, func(r row) string { return r.Kind.ProjectID }),

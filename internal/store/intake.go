@@ -11,19 +11,6 @@ import (
 	"ddsworker/internal/provision"
 )
 
-// A request's events are committed in the order of their ids: the queue knows a
-// published one by its place among them. Before there is a row to hold, that
-// takes a lock of the request's id, from before an event gets its id until the
-// end of the transaction. Requests never wait for each other, only for refusals
-// of the same id; and ids share a few locks, because the server has room for few.
-const (
-	lockShared    = `select pg_advisory_xact_lock_shared(` + lockOfIDs
-	lockExclusive = `select pg_advisory_xact_lock(` + lockOfIDs
-	// The first key is "dds" and 2; sorted, so that no two wait for each other.
-	lockOfIDs = `x'64647302'::int, bucket) from (
-		select distinct (hashtextextended(id, 0) & 63)::int as bucket from unnest($1::text[]) id order by bucket) b`
-)
-
 const acceptSQL = `
 with input as (
 	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bool[], $7::text[], $8::bytea[],
@@ -75,7 +62,7 @@ func (s *Store) Accept(ctx context.Context, batch []provision.NewRequest, q prov
 	ids := column(batch, func(r row) string { return r.ID })
 	var news []added
 	statements := &pgx.Batch{}
-	statements.Queue(lockShared, ids)
+	statements.Queue(lockIDsSharedSQL, ids)
 	statements.Queue(acceptSQL, ids,
 		column(batch, func(r row) string { return r.ProjectID }),
 		column(batch, func(r row) string { return r.Region }),
@@ -192,7 +179,7 @@ func (s *Store) Reject(ctx context.Context, batch []provision.Rejection) error {
 	}
 	ids := column(batch, func(r row) string { return r.RequestID })
 	statements := &pgx.Batch{}
-	statements.Queue(lockExclusive, ids)
+	statements.Queue(lockIDsSQL, ids)
 	statements.Queue(rejectSQL, ids,
 		column(batch, func(r row) *string { return text(r.ProjectID) }),
 		column(batch, func(r row) *string { return text(r.Name) }),

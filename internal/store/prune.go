@@ -9,9 +9,6 @@ import (
 	"ddsworker/internal/provision"
 )
 
-// pruneLock is the advisory lock of whoever prunes: "dds" and 3.
-const pruneLock = int64('d')<<24 | int64('d')<<16 | int64('s')<<8 | 3
-
 // A batch is small enough that nobody waits long for what it locks.
 const (
 	pruneBatch = 1000   // ids
@@ -51,11 +48,6 @@ insert into pruned_requests as p (request_id, fingerprint, state, finished_at)
 select r.request_id, r.fingerprint, r.state, r.finished_at from requests r where ` + prunable + `
 order by r.request_id
 on conflict (request_id) do update set state = excluded.state, finished_at = excluded.finished_at, pruned_at = now()`
-
-// Whoever takes requests in or refuses them holds one of these locks from before he
-// looks what is there until he has committed. So once all of them were had, everybody
-// who did not see the notes has ended, and what he left is seen by who prunes.
-const pruneBarrierSQL = `select pg_advisory_xact_lock(x'64647302'::int, bucket) from generate_series(0, 63) bucket`
 
 var pruneSQL = `
 with gone as (
@@ -123,7 +115,10 @@ func pruneOn(ctx context.Context, conn *pgx.Conn, olderThan time.Duration, after
 	if _, err := conn.Exec(ctx, pruneNoteSQL, ids, seconds(olderThan)); err != nil {
 		return p, err
 	}
-	if _, err := conn.Exec(ctx, pruneBarrierSQL); err != nil {
+	// Whoever takes requests in or refuses them holds the lock of an id from before he
+	// looks what is there until he has committed. So once all of them were had, everybody
+	// who did not see the notes has ended, and what he left is seen by who prunes.
+	if _, err := conn.Exec(ctx, lockAllIDsSQL); err != nil {
 		return p, err
 	}
 	return p, conn.QueryRow(ctx, pruneSQL, ids, seconds(olderThan)).Scan(&p.Requests, &p.Rejections)

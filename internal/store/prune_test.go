@@ -179,7 +179,7 @@ func TestWhatIsNotPruned(t *testing.T) {
 
 func TestOneAtATimePrunes(t *testing.T) {
 	d := open(t)
-	d.exec(`select pg_advisory_lock($1)`, int64('d')<<24|int64('d')<<16|int64('s')<<8|3)
+	d.exec(`select pg_advisory_lock($1)`, 0x64647303)
 	if p, err := d.pruner().Prune(t.Context(), time.Hour, 0); err != nil || !p.Busy || p.Done {
 		t.Errorf("%+v, %v; want it busy", p, err)
 	}

@@ -9,9 +9,6 @@ import (
 	"ddsworker/internal/provision"
 )
 
-// relayLock is the advisory lock of whoever relays: "dds" and 1.
-const relayLock = int64('d')<<24 | int64('d')<<16 | int64('s')<<8 | 1
-
 // Lead implements provision.RelayStore. The lead ends with the connection that
 // holds it; a process that lost it without noticing is fenced by the stream.
 func (s *Store) Lead(ctx context.Context) (release func(), ok bool, err error) {
