@@ -196,8 +196,8 @@ func (c *Config) check() []string {
 	if _, err := provision.ParseDialect(c.Cloud.Dialect); err != nil {
 		add("DDS_DIALECT", "%v", err)
 	}
-	if !slices.Contains([]string{"report", "delete", "keep"}, c.Pace.Orphans) {
-		add("ORPHAN_POLICY", "given %q, allowed: report, delete, keep", c.Pace.Orphans)
+	if _, err := provision.ParseOrphanPolicy(c.Pace.Orphans); err != nil {
+		add("ORPHAN_POLICY", "%v", err)
 	}
 	if !slices.Contains([]string{"auto", "check"}, c.Process.Setup) {
 		add("SETUP", "given %q, allowed: auto, check", c.Process.Setup)

@@ -71,8 +71,7 @@ func (a *App) Recover(ctx context.Context) (r provision.Recovered, err error) {
 	if err := queue.EventsSince(ctx, o.conn.JetStream(), newest.Add(-eventsMargin), known.Add); err != nil {
 		return r, err
 	}
-	p := a.Config.policy()
-	r, err = o.db.Recover(ctx, id, p.CallTimeout+p.VisibilityWindow, known.Last(), known.Told())
+	r, err = o.db.Recover(ctx, id, a.Config.policy().Settle(), known.Last(), known.Told())
 	if err != nil {
 		return r, fmt.Errorf("recover the database: %w; it takes the rights of its owner, as `worker migrate` does", err)
 	}

@@ -63,7 +63,7 @@ func (c *Client) Jobs(ctx context.Context, projectID string, w provision.JobWind
 	if listed.Jobs == nil {
 		return provision.JobPage{}, a.unreadable("a list without its jobs")
 	}
-	page := provision.JobPage{Jobs: make([]provision.Job, len(listed.Jobs)), CloudRequestID: a.requestID}
+	page := provision.JobPage{Jobs: make([]provision.Job, len(listed.Jobs))}
 	for i, item := range listed.Jobs {
 		// A bad item stays in its place, empty: a page that is too short is the last.
 		var l listedJob

@@ -63,12 +63,17 @@ type AuditClaim struct {
 	MarksSeen bool
 }
 
-// OrphanRules say which orphans are due for what.
+// OrphanRules say which orphans are due for what, and what is tried again when.
 type OrphanRules struct {
 	Installation string
 	Quarantine   time.Duration
 	Policy       OrphanPolicy
+	Relist       time.Duration // until a list that could not be read is read again, at most
+	Retry        time.Duration // until a deletion whose outcome was not recorded is asked for again
 }
+
+// relistPause is how long a list rests that could not be read.
+const relistPause = time.Minute
 
 // Run audits until ctx ends.
 func (a *Auditor) Run(ctx, work context.Context) {
@@ -108,7 +113,7 @@ func (a *Auditor) Round(ctx, work context.Context) (more bool, err error) {
 }
 
 func (a *Auditor) rules() OrphanRules {
-	return OrphanRules{Installation: a.Installation, Quarantine: a.Quarantine, Policy: a.Policy}
+	return OrphanRules{Installation: a.Installation, Quarantine: a.Quarantine, Policy: a.Policy, Relist: relistPause, Retry: deletionPause}
 }
 
 // compare reads the whole list and records what is nobody's.

@@ -126,7 +126,7 @@ func (c *Creator) claim(ctx context.Context) (claims []held, more bool, err erro
 func (c *Creator) take(limit int, most map[string]int, statement func(ClaimQuery) ([]CreateClaim, error)) ([]held, error) {
 	deadline := time.Now().Add(c.Policy.CallTimeout)
 	claims, err := statement(ClaimQuery{Served: c.Served, Worker: c.Worker,
-		Limit: limit, Most: most, Lease: c.Policy.Lease, Settle: c.Policy.settle()})
+		Limit: limit, Most: most, Lease: c.Policy.Lease, Settle: c.Policy.Settle()})
 	out := make([]held, len(claims))
 	for i, claim := range claims {
 		c.inFlight().enter(claim.ProjectID)

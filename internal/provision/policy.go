@@ -50,8 +50,8 @@ func DefaultPolicy() Policy {
 	}
 }
 
-// settle is how long after a claim nothing of its call can appear unseen.
-func (p Policy) settle() time.Duration { return p.CallTimeout + p.VisibilityWindow }
+// Settle is how long after a claim nothing of its call can appear unseen any more.
+func (p Policy) Settle() time.Duration { return p.CallTimeout + p.VisibilityWindow }
 
 // retryDelay is the wait before the call after the n-th. What the cloud asked
 // for counts, up to ten times our own limit.

@@ -15,7 +15,7 @@ func TestTheDefaultsKeepTheirPromises(t *testing.T) {
 	if after := p.Lease + idle; after > 15*time.Second {
 		t.Errorf("after a crash somebody looks within %s", after)
 	}
-	if p.settle() < p.CallTimeout+p.VisibilityWindow {
-		t.Errorf("a call settles after %s", p.settle())
+	if p.Settle() < p.CallTimeout+p.VisibilityWindow {
+		t.Errorf("a call settles after %s", p.Settle())
 	}
 }

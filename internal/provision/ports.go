@@ -173,8 +173,7 @@ type JobWindow struct {
 
 // JobPage is a page of the job list; one shorter than the limit is the last.
 type JobPage struct {
-	Jobs           []Job
-	CloudRequestID string
+	Jobs []Job
 }
 
 // Job of the cloud that builds an instance.
@@ -198,7 +197,6 @@ const (
 	InstanceNormal     = "normal"
 	InstanceCreating   = "creating"
 	InstanceCreateFail = "createfail"
-	InstanceAbnormal   = "abnormal"
 	InstanceFrozen     = "frozen"
 
 	ActionDelete = "DELETE_INSTANCE"

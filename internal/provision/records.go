@@ -148,7 +148,6 @@ type LookClaim struct {
 	Mark         string
 	Prepaid      bool
 	Looks        int      // looks since the last call, this one included
-	Attempts     int      // calls recorded so far
 	LastOutcome  Outcome  // of the last attempt; empty if it never came
 	LastCode     string   // its error code
 	LastMessage  string   // its message
@@ -184,13 +183,19 @@ type LookResult struct {
 	CloudRequestID string
 }
 
+// Where tags cannot be relied on, one request at a time looks who has its name before
+// its first call. The others wait for this, and look again so much later.
+const (
+	NamesakeWait  = "another request of the same name to end, because this cloud does not show tags"
+	NamesakeDelay = 10 * time.Second
+)
+
 // PollClaim is an instance being built.
 type PollClaim struct {
 	RequestID  string
 	InstanceID string
 	JobID      string // empty: follow the instance
 	ProjectID  string
-	Name       string
 	Mode       string
 	Flavor     string // spec codes of its flavor, separated by commas
 	Mark       string

@@ -48,6 +48,15 @@ const (
 	KeepOrphans   OrphanPolicy = "keep" // recorded, and no more said
 )
 
+// ParseOrphanPolicy checks a policy's name; its error lists those there are.
+func ParseOrphanPolicy(name string) (OrphanPolicy, error) {
+	switch p := OrphanPolicy(name); p {
+	case ReportOrphans, DeleteOrphans, KeepOrphans:
+		return p, nil
+	}
+	return "", fmt.Errorf("given %q, allowed: %s, %s, %s", name, ReportOrphans, DeleteOrphans, KeepOrphans)
+}
+
 // judgeListed tells whether an instance that carries our installation's name is
 // nobody's. One that was ever recorded is not; nor is one that its request may yet
 // find.
@@ -116,7 +125,7 @@ const (
 	// deletionTime is how long an accepted deletion may take before it is asked for
 	// again.
 	deletionTime = time.Hour
-	// deletionPause is the wait after one that failed.
+	// deletionPause is the wait after one that failed, or whose outcome nobody recorded.
 	deletionPause = 10 * time.Minute
 )
 

@@ -7,7 +7,7 @@ import (
 
 func TestALookForACancelledRequest(t *testing.T) {
 	p := DefaultPolicy()
-	called := LookClaim{RequestID: "r", Name: "n", Spec: []byte(lookSpec), Mark: mark, Attempts: 1, Looks: 1, LastOutcome: OutcomeUnknown, LastMessage: "lost",
+	called := LookClaim{RequestID: "r", Name: "n", Spec: []byte(lookSpec), Mark: mark, Looks: 1, LastOutcome: OutcomeUnknown, LastMessage: "lost",
 		MayHaveRun: true, MarksSeen: true, TagsSent: true, Cancelling: true}
 	settled, never, prepaid, retried, tooOld := called, called, called, called, called
 	settled.Settled = true
@@ -65,7 +65,7 @@ func TestALookForACancelledRequest(t *testing.T) {
 
 func TestALookForARetriedRequest(t *testing.T) {
 	p := DefaultPolicy()
-	fresh := LookClaim{RequestID: "r", Name: "n", Spec: []byte(lookSpec), Mark: mark, Attempts: 3, LastOutcome: OutcomePermanent, LastMessage: "no quota",
+	fresh := LookClaim{RequestID: "r", Name: "n", Spec: []byte(lookSpec), Mark: mark, LastOutcome: OutcomePermanent, LastMessage: "no quota",
 		MarksSeen: true, TagsSent: true, Retried: true, Settled: true}
 	held, order, tagless, conflict, prepaid, late := fresh, fresh, fresh, fresh, fresh, fresh
 	held.Held = "a"

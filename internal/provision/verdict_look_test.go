@@ -26,17 +26,17 @@ func otherSpec(id string, tags map[string]string) Instance {
 
 func TestWhatALookMeans(t *testing.T) {
 	p := DefaultPolicy()
-	called := LookClaim{Name: "n", Spec: []byte(lookSpec), Mark: mark, Attempts: 1, Looks: 1, LastOutcome: OutcomeUnknown, LastMessage: "lost", MayHaveRun: true, MarksSeen: true, TagsSent: true}
+	called := LookClaim{Name: "n", Spec: []byte(lookSpec), Mark: mark, Looks: 1, LastOutcome: OutcomeUnknown, LastMessage: "lost", MayHaveRun: true, MarksSeen: true, TagsSent: true}
 	settled, tagless, conflict, prepaid, first, old, refused := called, called, called, called, called, called, called
 	settled.Settled = true
 	tagless.MarksSeen, tagless.Namesakes, tagless.Settled = false, []string{"before"}, true
 	conflict.LastOutcome, conflict.LastCode, conflict.MayHaveRun = OutcomeConflict, "DBS.200022", false
 	secondConflict := conflict
-	secondConflict.Attempts, secondConflict.MayHaveRun = 2, true
+	secondConflict.MayHaveRun = true
 	prepaid.Prepaid, prepaid.Settled = true, true
 	restored := prepaid // its last call known to the backup was refused
 	restored.LastOutcome = OutcomeNotExecuted
-	first.Attempts, first.MarksSeen, first.LastOutcome, first.MayHaveRun = 0, false, "", false
+	first.MarksSeen, first.LastOutcome, first.MayHaveRun = false, "", false
 	refused.MarksSeen, refused.Namesakes, refused.LastOutcome, refused.MayHaveRun = false, []string{}, OutcomeNotExecuted, false
 	tagless.TagsSent = false
 	shown := tagless
@@ -134,7 +134,7 @@ func TestWhatALookMeans(t *testing.T) {
 
 func TestALookThatFailedProvesNothing(t *testing.T) {
 	p := DefaultPolicy()
-	r := p.LookFailed(LookClaim{Attempts: 1, MayHaveRun: true, Settled: true, Looks: 3}, &CloudError{Op: "list instances", Class: ClassServer, Message: "no"})
+	r := p.LookFailed(LookClaim{MayHaveRun: true, Settled: true, Looks: 3}, &CloudError{Op: "list instances", Class: ClassServer, Message: "no"})
 	if r.Next.State != Creating || r.Next.Delay == 0 || !strings.Contains(r.Next.WaitingFor, "list instances") {
 		t.Errorf("%+v", r)
 	}

@@ -19,7 +19,6 @@ type Config struct {
 	Name           string        // how the server's monitoring calls this client
 	ConnectTimeout time.Duration // how long Connect tries; default 30 s
 	DrainTimeout   time.Duration // how long Close waits for what is on its way; default 10 s
-	AckTimeout     time.Duration // how long a published event waits for its receipt; default 10 s
 	Log            *slog.Logger  // default: slog.Default()
 
 	// Report is told how a part is doing; nil means well. It may be nil.
@@ -53,7 +52,6 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 	cfg.ConnectTimeout = orDefault(cfg.ConnectTimeout, 30*time.Second)
 	cfg.DrainTimeout = orDefault(cfg.DrainTimeout, 10*time.Second)
-	cfg.AckTimeout = orDefault(cfg.AckTimeout, 10*time.Second)
 	cfg.Log = orDefault(cfg.Log, slog.Default())
 	if cfg.Report == nil {
 		cfg.Report = func(string, error) {}
@@ -74,10 +72,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	if c.nc, err = dial(ctx, cfg, options); err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w; %s", shown, err, cfg.advice(err))
 	}
-	c.js, err = jetstream.New(c.nc,
-		jetstream.WithDefaultTimeout(callTimeout),
-		jetstream.WithPublishAsyncTimeout(cfg.AckTimeout),
-		jetstream.WithPublishAsyncMaxPending(512))
+	c.js, err = jetstream.New(c.nc, jetstream.WithDefaultTimeout(callTimeout))
 	if err != nil {
 		c.nc.Close()
 		return nil, fmt.Errorf("use JetStream at %s: %w", shown, err)

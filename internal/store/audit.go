@@ -181,8 +181,8 @@ const deletable = ripe + ` and state in ('quarantine', 'reported', 'kept', 'dele
 // FinishAudit implements provision.AuditStore.
 func (s *Store) FinishAudit(ctx context.Context, c provision.AuditClaim, listed []string, rules provision.OrphanRules, problem error) (due []provision.Orphan, err error) {
 	if problem != nil {
-		_, err := s.pool.Exec(ctx, `update audits set problem = $4, due_at = least(due_at, now() + interval '1 minute')
-			where project_id = $1 and region = $2 and round = $3`, c.ProjectID, c.Region, c.Round, printable(problem.Error()))
+		_, err := s.pool.Exec(ctx, `update audits set problem = $4, due_at = least(due_at, now() + make_interval(secs => $5))
+			where project_id = $1 and region = $2 and round = $3`, c.ProjectID, c.Region, c.Round, printable(problem.Error()), seconds(rules.Relist))
 		return nil, translate(err)
 	}
 	if listed == nil {
@@ -218,7 +218,7 @@ with unasked as (
 	and not (state = 'building' and exists (select 1 from attempts a where a.request_id = r.request_id and a.instance_id = $1))
 	for no key update
 ), changed as (
-	update orphans o set state = 'deleting', deletions = o.deletions + 1, delete_at = now() + interval '10 minutes', error_code = null, error_message = null
+	update orphans o set state = 'deleting', deletions = o.deletions + 1, delete_at = now() + make_interval(secs => $7), error_code = null, error_message = null
 	where o.instance_id = $1 and o.mark = $2::text and ` + deletable + `
 	and exists (select 1 from installation where id::text = $5)
 	and exists (select 1 from marks m join unasked using (request_id) where m.mark = $2::uuid and m.request_id = o.request_id)
@@ -227,13 +227,13 @@ with unasked as (
 	returning instance_id, request_id, 'its deletion is asked for' as detail
 )` + tellOrphans
 
-// IntendDeletion implements provision.AuditStore.
+// IntendDeletion implements provision.OrphanStore.
 func (s *Store) IntendDeletion(ctx context.Context, o provision.Orphan, rules provision.OrphanRules) (ok bool, err error) {
-	tag, err := s.pool.Exec(ctx, intendDeletionSQL, o.InstanceID, o.Mark, seconds(rules.Quarantine), string(rules.Policy), rules.Installation, o.RequestID)
+	tag, err := s.pool.Exec(ctx, intendDeletionSQL, o.InstanceID, o.Mark, seconds(rules.Quarantine), string(rules.Policy), rules.Installation, o.RequestID, seconds(rules.Retry))
 	return tag.RowsAffected() == 1, translate(err)
 }
 
-// RecordDeletion implements provision.AuditStore.
+// RecordDeletion implements provision.OrphanStore.
 func (s *Store) RecordDeletion(ctx context.Context, d provision.Deletion) error {
 	state, detail := "deleting", "its deletion is under way"
 	switch {

@@ -41,7 +41,7 @@ func sighting(id, request, itsMark string) provision.Sighting {
 		Mark: itsMark, RequestID: request, Why: "because", Evidence: json.RawMessage(`{}`)}
 }
 
-var deleting = provision.OrphanRules{Policy: provision.DeleteOrphans}
+var deleting = provision.OrphanRules{Policy: provision.DeleteOrphans, Relist: time.Minute, Retry: time.Hour}
 
 // round records one sighting and returns what may be deleted then.
 func (d *db) round(rules provision.OrphanRules, seen ...provision.Sighting) []provision.Orphan {

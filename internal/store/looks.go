@@ -28,7 +28,7 @@ claimed as (
 		error_message = 'its worker did not report before its lease ended'
 	from claimed c where a.request_id = c.request_id and a.request_id = any(array(select request_id from due)) and a.number = c.attempts and a.outcome is null
 )
-select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, c.prepaid, c.looks, c.attempts,
+select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, c.prepaid, c.looks,
 	case when c.attempts > c.settled_attempts then coalesce(a.outcome, 'unknown') else '' end, coalesce(a.error_code, ''), coalesce(a.error_message, 'no answer was recorded'),
 	c.may_have_run or named.ids is not null or exists (select 1 from attempts m where m.request_id = c.request_id and m.number > c.settled_attempts
 		and coalesce(m.outcome, 'unknown') in ('unknown', 'busy')),
@@ -55,7 +55,7 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c provision.LookClaim, err error) {
 		var spec string
 		var age float64
-		err = row.Scan(&c.RequestID, &c.Fence, &c.ProjectID, &c.Name, &spec, &c.Mark, &c.Prepaid, &c.Looks, &c.Attempts,
+		err = row.Scan(&c.RequestID, &c.Fence, &c.ProjectID, &c.Name, &spec, &c.Mark, &c.Prepaid, &c.Looks,
 			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.MayHaveRun, &c.Restored, &c.Named, &c.Settled, &c.MarksSeen, &c.Namesakes, &age,
 			&c.Cancelling, &c.Retried, &c.Held, &c.HeldFailed, &c.HeldOrder)
 		c.Spec, c.Age = []byte(spec), duration(age)
@@ -94,8 +94,8 @@ with input as (
 		state = i.state,
 		may_have_run = r.may_have_run and (i.state = 'creating' or i.state = 'pending' and (i.look_first or i.held)),
 		look_first = i.state = 'pending' and (i.look_first or i.held or i.wished),
-		waiting_for = case when i.held then 'another request of the same name to end, because this cloud does not show tags' else i.waiting_for end,
-		next_attempt_at = now() + case when i.held then interval '10 seconds' else make_interval(secs => i.delay) end,
+		waiting_for = case when i.held then $19 else i.waiting_for end,
+		next_attempt_at = now() + make_interval(secs => case when i.held then $20 else i.delay end),
 		waited = r.waited + case when i.unsent and r.first_attempt_at is not null then make_interval(secs => i.delay) else interval '0' end,
 		namesakes = case when i.namesakes is null or i.held then r.namesakes
 			else array(select jsonb_array_elements_text(i.namesakes::jsonb)) end,
@@ -168,7 +168,8 @@ func (s *Store) RecordLooks(ctx context.Context, batch []provision.LookResult) e
 		adopt(func(i provision.Instance) string { return i.Status }),
 		column(batch, func(r row) *string { return orphans(r.Orphans) }),
 		column(batch, func(r row) *string { return text(r.Gone) }),
-		column(batch, func(r row) bool { return r.Unsent }))
+		column(batch, func(r row) bool { return r.Unsent }),
+		provision.NamesakeWait, seconds(provision.NamesakeDelay))
 	return translate(err)
 }
 

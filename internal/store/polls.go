@@ -19,7 +19,7 @@ claimed as (
 	from due join requests r using (request_id) where i.instance_id = due.instance_id
 	returning i.*
 )
-select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, c.name, r.mode,
+select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, r.mode,
 	translate(coalesce(jsonb_path_query_array(r.spec, '$.flavor[*].spec_code')::text, ''), '[]" ', ''),
 	greatest(extract(epoch from now() - c.updated_at), 0)::float8, r.mark::text, c.looks, p.marks_seen_at is not null,
 	coalesce(j.status, ''), coalesce(j.progress, 0), extract(epoch from now() - greatest(c.created_at, r.retried_at))::float8,
@@ -41,7 +41,7 @@ func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provi
 	}
 	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c provision.PollClaim, err error) {
 		var since, age, wished, deleting float64
-		err = row.Scan(&c.RequestID, &c.InstanceID, &c.JobID, &c.ProjectID, &c.Name, &c.Mode, &c.Flavor, &since, &c.Mark, &c.Looks, &c.MarksSeen,
+		err = row.Scan(&c.RequestID, &c.InstanceID, &c.JobID, &c.ProjectID, &c.Mode, &c.Flavor, &since, &c.Mark, &c.Looks, &c.MarksSeen,
 			&c.JobStatus, &c.Progress, &age, &c.OrderID, &c.Seen, &c.Settled, &c.WaitingFor,
 			&c.Cancelling, &wished, &c.Deleting, &deleting, &c.Named)
 		c.Since = duration(since)

@@ -34,7 +34,7 @@ func (m *Memory) ClaimLooks(_ context.Context, q provision.ClaimQuery) (claims [
 
 func (m *Memory) lookClaim(r *request) provision.LookClaim {
 	c := provision.LookClaim{RequestID: r.ID, Fence: r.fence, ProjectID: r.ProjectID, Name: r.Name, Spec: r.Spec, Mark: r.mark, Prepaid: r.Prepaid,
-		Looks: r.looks, Attempts: r.attempts, LastMessage: "no answer was recorded", Settled: !r.settledAt.After(m.now()),
+		Looks: r.looks, LastMessage: "no answer was recorded", Settled: !r.settledAt.After(m.now()),
 		MarksSeen: m.marksSeen[r.ProjectID], Namesakes: r.namesakes, Age: m.age(r), Cancelling: !r.cancelWished.IsZero(), Retried: r.renewMark}
 	if all := m.attempts[r.ID]; len(all) > 0 {
 		last := all[len(all)-1]
@@ -97,7 +97,7 @@ func (m *Memory) recordLook(r *request, l provision.LookResult) {
 	held := l.Namesakes != nil && !wished && m.nameHeld(r)
 	r.claimedBy, r.waitingFor, r.due = "", l.Next.WaitingFor, m.now().Add(l.Next.Delay)
 	if held {
-		r.waitingFor, r.due = "another request of the same name to end, because this cloud does not show tags", m.now().Add(10*time.Second)
+		r.waitingFor, r.due = provision.NamesakeWait, m.now().Add(provision.NamesakeDelay)
 	}
 	if l.Unsent && !r.firstAttempt.IsZero() {
 		r.waited += l.Next.Delay

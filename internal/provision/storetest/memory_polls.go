@@ -44,7 +44,7 @@ func (m *Memory) pollClaim(r *request, i *instance) provision.PollClaim {
 	if r.retried.After(born) {
 		born = r.retried
 	}
-	c := provision.PollClaim{RequestID: r.ID, InstanceID: i.id, ProjectID: i.projectID, Name: r.Name, Mode: r.Mode, Flavor: flavorOf(r.Spec),
+	c := provision.PollClaim{RequestID: r.ID, InstanceID: i.id, ProjectID: i.projectID, Mode: r.Mode, Flavor: flavorOf(r.Spec),
 		Mark: r.mark, Looks: i.looks, Since: since(i.updated),
 		MarksSeen: m.marksSeen[i.projectID], Age: now.Sub(born), OrderID: i.orderID, Seen: !i.seen.IsZero(),
 		Settled: !r.settledAt.After(now), WaitingFor: r.waitingFor, Named: !i.adopted, Cancelling: !r.cancelWished.IsZero(),
