@@ -332,6 +332,7 @@ func (a *App) worker(p parts, inbox provision.Inbox, installation string) *provi
 		Relay: &provision.Relay{Store: p.store, Publisher: standingEvents{measuredEvents{queue.NewEvents(p.conn.JetStream()), m}, p.standing}, Batch: 1000,
 			Timeout: 10 * time.Second, Rest: 100 * time.Millisecond, Health: health},
 		Pruner: &provision.Pruner{Store: p.store, Keep: time.Duration(a.Config.Database.Retention.V), Interval: pruneInterval, Health: health, Log: a.Log},
+		Waking: &provision.Waking{Others: p.store, Health: provision.NewHealth(a.Log)},
 		Grace:  time.Duration(a.Config.Process.Grace.V),
 	}
 }

@@ -24,6 +24,7 @@ func (a *App) Cancel(ctx context.Context, ids []string, by string, tell func(id,
 	if err != nil {
 		return err
 	}
+	_ = db.Wake(ctx) // or the workers find them by themselves
 	var problems []error
 	for _, f := range found {
 		switch problem := f.Problem(); {
@@ -60,6 +61,7 @@ func (a *App) Retry(ctx context.Context, ids []string, password provision.Secret
 		}
 		tell(id, what)
 	}
+	_ = db.Wake(ctx) // or the workers find them by themselves
 	return errors.Join(problems...)
 }
 

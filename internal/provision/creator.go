@@ -31,8 +31,9 @@ type Creator struct {
 	Due      Bell
 	Recorded []Bell
 
-	// Unsettled is rung when there are outcomes among them that a look may follow.
-	Unsettled []Bell
+	// Unsettled is rung when there are outcomes among them that a look may follow,
+	// Claimable when there are requests that anybody may claim at once.
+	Unsettled, Claimable []Bell
 
 	unsent unsent
 	desk   desk
@@ -214,6 +215,9 @@ func (c *Creator) record(ctx context.Context, batch []CreateResult) error {
 	ring(c.Recorded)
 	if slices.ContainsFunc(batch, func(r CreateResult) bool { return r.Next.State == Pending || r.Next.State == Creating }) {
 		ring(c.Unsettled)
+	}
+	if slices.ContainsFunc(batch, func(r CreateResult) bool { return r.Next.claimable() }) {
+		ring(c.Claimable)
 	}
 	return err
 }

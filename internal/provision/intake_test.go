@@ -99,6 +99,37 @@ func wantSettled(t *testing.T, settlers []*settled, want ...string) {
 	}
 }
 
+// claimingStore claims so many of what it takes in as are asked for.
+type claimingStore struct{ bookStore }
+
+func (s *claimingStore) Accept(ctx context.Context, batch []NewRequest, q ClaimQuery) ([]Acceptance, error) {
+	found, err := s.bookStore.Accept(ctx, batch, q)
+	for n := range min(q.Limit, len(found)) {
+		found[n].Claim = &CreateClaim{RequestID: batch[n].ID, ProjectID: batch[n].ProjectID}
+	}
+	return found, err
+}
+
+func TestOnlyWhatIsNotClaimedWaitsForSomebody(t *testing.T) {
+	waiting := NewBell()
+	in := testIntake(nil)
+	in.Store = &claimingStore{bookStore{known: map[string][32]byte{}}}
+	in.Creator = &Creator{Served: in.Served, Policy: DefaultPolicy(), Concurrency: 2, Due: NewBell()}
+	in.Waiting = []Bell{waiting}
+	for _, batch := range []struct {
+		messages []string
+		waits    int
+	}{{[]string{"a", "name-a", "b", "name-b"}, 0}, {[]string{"a", "name-a"}, 0}, {[]string{"c", "name-c"}, 1}} {
+		messages, _ := messages(t, batch.messages...)
+		if err := in.take(t.Context(), messages); err != nil {
+			t.Fatal(err)
+		}
+		if len(waiting) != batch.waits {
+			t.Errorf("%v: rung %d times, want %d", batch.messages, len(waiting), batch.waits)
+		}
+	}
+}
+
 // A message that is accepted already and comes again beside another body with its
 // id is a duplicate; the other body is what is refused.
 func TestOneIdWithTwoBodiesInABatch(t *testing.T) {

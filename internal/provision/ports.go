@@ -263,6 +263,16 @@ type PollStore interface {
 	BuildStore
 }
 
+// OtherWorkers are those on the same database.
+type OtherWorkers interface {
+	// Wake tells them that there are requests which are due and which nobody has
+	// claimed.
+	Wake(ctx context.Context) error
+	// Listen calls woken when another worker tells so, and when one may have: at its
+	// begin. It returns when ctx ends or nothing can be heard any more.
+	Listen(ctx context.Context, woken func()) error
+}
+
 // RelayStore is the outbox.
 type RelayStore interface {
 	// Lead returns a function that gives the lead back, or ok false while

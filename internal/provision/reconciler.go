@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,9 +25,9 @@ type Reconciler struct {
 	Health       *Health
 	Log          *slog.Logger
 	// Due rings when a look may be due; Recorded is rung when its finding is in
-	// the database.
-	Due      Bell
-	Recorded []Bell
+	// the database, Claimable when anybody may claim the request at once.
+	Due                 Bell
+	Recorded, Claimable []Bell
 
 	unsent unsent
 }
@@ -93,6 +94,9 @@ func (r *Reconciler) claim(ctx context.Context, inFlight *room) (claims []LookCl
 func (r *Reconciler) record(ctx context.Context, batch []LookResult) error {
 	err := writeAll(ctx, r.Health, batch, r.Store.RecordLooks, r.recordAsFailed)
 	ring(r.Recorded)
+	if slices.ContainsFunc(batch, func(l LookResult) bool { return l.Next.claimable() }) {
+		ring(r.Claimable)
+	}
 	return err
 }
 

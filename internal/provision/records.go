@@ -137,6 +137,9 @@ type Next struct {
 	WaitingFor string        // what it waits for, in words
 }
 
+// claimable reports whether anybody may claim it for a call at once.
+func (n Next) claimable() bool { return n.State == Pending && !n.LookFirst && n.Delay == 0 }
+
 // LookClaim is a request whose call may have happened, or that must be looked
 // for before its next call.
 type LookClaim struct {

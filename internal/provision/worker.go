@@ -38,6 +38,9 @@ import (
 //
 // The Pruner, where a retention time is set, forgets what ended longer ago.
 //
+// Waking tells other workers at once of what nobody here has claimed, and hears of
+// theirs.
+//
 // Before each call, of whatever loop, the Budget makes it wait for its turn in the
 // fleet's rate.
 type Worker struct {
@@ -49,6 +52,7 @@ type Worker struct {
 	Auditor    *Auditor // nil: nothing is audited
 	Relay      *Relay
 	Pruner     *Pruner // nil: nothing is pruned
+	Waking     *Waking // nil: each worker finds by itself what is due
 	// Grace is how long what is in flight may take once the worker stops.
 	Grace time.Duration
 }
@@ -56,12 +60,12 @@ type Worker struct {
 // Run works until ctx ends, then takes nothing more, finishes what is in flight
 // within the grace time, gives its claims back, and returns.
 func (w *Worker) Run(ctx context.Context) {
-	create, look, poll, relay := NewBell(), NewBell(), NewBell(), NewBell()
+	create, look, poll, relay, others := NewBell(), NewBell(), NewBell(), NewBell(), NewBell()
 	w.Creator.Due, w.Reconciler.Due, w.Poller.Due, w.Relay.Due = create, look, poll, relay
-	w.Intake.Accepted, w.Intake.Waiting = []Bell{relay}, []Bell{create, look}
+	w.Intake.Accepted, w.Intake.Waiting = []Bell{relay}, []Bell{create, look, others}
 	w.Intake.Creator = w.Creator
-	w.Creator.Recorded, w.Creator.Unsettled = []Bell{poll, relay}, []Bell{look}
-	w.Reconciler.Recorded = []Bell{create, poll, relay}
+	w.Creator.Recorded, w.Creator.Unsettled, w.Creator.Claimable = []Bell{poll, relay}, []Bell{look}, []Bell{others}
+	w.Reconciler.Recorded, w.Reconciler.Claimable = []Bell{create, poll, relay}, []Bell{others}
 	w.Poller.Recorded = []Bell{create, relay}
 
 	if w.Budget != nil {
@@ -87,8 +91,14 @@ func (w *Worker) Run(ctx context.Context) {
 	if w.Pruner != nil {
 		loops.Go(func() { w.Pruner.Run(ctx) })
 	}
+	if w.Waking != nil {
+		w.Waking.Unclaimed, w.Waking.Woken = others, []Bell{create, look}
+		loops.Go(func() { w.Waking.hear(ctx) })
+		last.Go(func() { w.Waking.tell(work) })
+	}
 	last.Go(func() { w.Relay.Run(relaying, work) })
 	loops.Wait()
+	close(others) // which only they ring
 	stopBudget()
 	budget.Wait()
 	stopRelay() // last, so that the others' events still go out

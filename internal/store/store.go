@@ -11,6 +11,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,6 +29,7 @@ import (
 type Store struct {
 	pool *calls
 	gate *gate
+	self string // tells its wakings from those of others
 }
 
 // Config says how to reach the database.
@@ -96,7 +98,7 @@ func open(ctx context.Context, c Config, notice pgconn.NoticeHandler) (*Store, e
 	if c.CallTimeout == 0 {
 		c.CallTimeout = callTimeout
 	}
-	return &Store{pool: &calls{pool: pool, timeout: c.CallTimeout}, gate: gate}, nil
+	return &Store{pool: &calls{pool: pool, timeout: c.CallTimeout}, gate: gate, self: rand.Text()}, nil
 }
 
 func setDefault(m map[string]string, key, value string) {
