@@ -30,10 +30,12 @@ func (a answer) unreadable(what string) *provision.CloudError {
 	}
 }
 
+const notJSON = "an answer that is not the JSON it should be"
+
 // decode reads the answer's JSON into v.
 func (a answer) decode(v any) error {
 	if json.Unmarshal(a.body, v) != nil {
-		return a.unreadable("an answer that is not the JSON it should be")
+		return a.unreadable(notJSON)
 	}
 	return nil
 }

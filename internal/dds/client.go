@@ -146,14 +146,14 @@ func isSegment(s string) bool {
 }
 
 // passwordIn returns the password of a create body.
-func passwordIn(body []byte) string {
-	var b struct {
-		Password string `json:"password"`
-	}
-	if body == nil || json.Unmarshal(body, &b) != nil {
-		return ""
-	}
-	return b.Password
+func passwordIn(body []byte) (password string) {
+	w := walker{source: body}
+	w.members(func(key string) {
+		if value := w.value(); key == "password" {
+			_ = json.Unmarshal(value, &password) // as it is, if it is a string
+		}
+	})
+	return password
 }
 
 // noToken is the error of a call that never left because there was no token. It

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"unicode/utf8"
 
 	"ddsworker/internal/provision"
 )
@@ -34,141 +35,195 @@ func (c *Client) ListInstances(ctx context.Context, projectID string, q provisio
 	if err != nil {
 		return provision.InstancePage{}, err
 	}
-	var listed struct {
-		Instances []json.RawMessage `json:"instances"`
-		Total     text              `json:"total_count"`
+	return a.instances(q.Wanted)
+}
+
+// instances reads a page of the list.
+func (a answer) instances(wanted map[string]bool) (provision.InstancePage, error) {
+	page := provision.InstancePage{Instances: []provision.Instance{}, CloudRequestID: a.requestID}
+	var total text
+	listed, isList, identified := false, true, true
+	w := walker{source: a.body}
+	w.members(func(key string) {
+		switch key {
+		case "instances":
+			first := w.next()
+			listed, isList = first == '[', first == '[' || first == 'n'
+			w.items(func() {
+				item := w.item()
+				i, ok := item.read(a.secrets, wanted)
+				page.Instances, identified = append(page.Instances, i), identified && ok
+			})
+		case "total_count":
+			total = w.value().text()
+		default:
+			w.value()
+		}
+	})
+	if !w.ended() || !isList {
+		return provision.InstancePage{}, a.unreadable(notJSON)
 	}
-	if err := a.decode(&listed); err != nil {
-		return provision.InstancePage{}, err
-	}
-	total, ok := listed.Total.number()
-	if !ok || total < 0 || listed.Instances == nil && total > 0 {
+	var ok bool
+	if page.Total, ok = total.number(); !ok || page.Total < 0 || !listed && page.Total > 0 {
 		return provision.InstancePage{}, a.unreadable("a list without its instances or their total_count")
 	}
-	page := provision.InstancePage{
-		Instances: make([]provision.Instance, len(listed.Instances)), Total: total, CloudRequestID: a.requestID,
-	}
-	for i, item := range listed.Instances {
-		if q.Wanted != nil {
-			page.Instances[i], ok = readWanted(item, a.secrets, q.Wanted)
-		} else {
-			page.Instances[i], ok = readInstance(item, a.secrets)
-		}
-		if !ok {
-			return provision.InstancePage{}, a.unreadable("a list with an instance that has no id")
-		}
+	if !identified {
+		return provision.InstancePage{}, a.unreadable("a list with an instance that has no id")
 	}
 	return page, nil
 }
 
-// listedInstance is an item of the list (§4.3).
-type listedInstance struct {
-	ID        text       `json:"id"`
-	Name      text       `json:"name"`
-	Status    text       `json:"status"`
-	Actions   list[text] `json:"actions"`
-	Mode      text       `json:"mode"`
-	Datastore object[struct {
-		Type    text `json:"type"`
-		Version text `json:"version"`
-	}] `json:"datastore"`
-	Port     text `json:"port"`
-	Region   text `json:"region"`
-	VPCID    text `json:"vpc_id"`
-	SubnetID text `json:"subnet_id"`
-	Created  text `json:"created"`
-	Tags     tags `json:"tags"`
-	Groups   list[struct {
-		Nodes list[struct {
-			PrivateIP text `json:"private_ip"`
-		}] `json:"nodes"`
-	}] `json:"groups"`
+// item is one of the list (§4.3), not read yet.
+type item struct {
+	whole                                                          raw
+	id, name, status, mode, port, region, vpcID, subnetID, created raw
+	actions, datastore, tags, groups                               raw
 }
 
-// readWanted reads of one item what a list is asked for: its id, and more if it is
-// wanted, and all of it once it is not being built any more. Most items of a page are
-// neither, and an item of a large cluster is some kilobytes.
-func readWanted(item json.RawMessage, s secrets, wanted map[string]bool) (provision.Instance, bool) {
-	var l struct {
-		ID      text       `json:"id"`
-		Status  text       `json:"status"`
-		Actions list[text] `json:"actions"`
-		Mode    text       `json:"mode"`
-		Tags    tags       `json:"tags"`
+// item goes past the next item.
+func (w *walker) item() (i item) {
+	w.next()
+	start := w.at
+	w.members(func(key string) {
+		value := w.value()
+		switch key {
+		case "id":
+			i.id = value
+		case "name":
+			i.name = value
+		case "status":
+			i.status = value
+		case "actions":
+			i.actions = value
+		case "mode":
+			i.mode = value
+		case "datastore":
+			i.datastore = value
+		case "port":
+			i.port = value
+		case "region":
+			i.region = value
+		case "vpc_id":
+			i.vpcID = value
+		case "subnet_id":
+			i.subnetID = value
+		case "created":
+			i.created = value
+		case "tags":
+			i.tags = value
+		case "groups":
+			i.groups = value
+		}
+	})
+	if w.at >= 0 {
+		i.whole = w.source[start:w.at]
 	}
-	if json.Unmarshal(item, &l) != nil || l.ID == "" {
-		return provision.Instance{}, false
-	}
-	if !wanted[string(l.ID)] {
+	return i
+}
+
+// read reads what the list is asked for: of an item that is wanted what tells whether
+// it is still being built, and all of it once it is not. Most items of a page are
+// neither, and an item of a large cluster is some kilobytes. It is false if the item
+// has no id, or one that is none.
+func (l *item) read(s secrets, wanted map[string]bool) (provision.Instance, bool) {
+	given := l.id.text()
+	if wanted != nil && given != "" && !wanted[string(given)] {
 		// It is compared with what is wanted, and goes no further.
 		return provision.Instance{}, true
 	}
-	if l.Status != provision.InstanceCreating && len(l.Actions) == 0 {
-		return readInstance(item, s)
-	}
-	id, ok := s.id(l.ID)
-	i := provision.Instance{ID: id, Status: s.words(l.Status), Mode: s.text(l.Mode), Tags: l.Tags.read(s)}
-	for _, action := range l.Actions {
-		if action != "" {
-			i.Actions = append(i.Actions, s.text(action))
-		}
-	}
-	return i, ok
-}
-
-// tags of an item.
-type tags list[struct {
-	Key   text `json:"key"`
-	Value text `json:"value"`
-}]
-
-func (t *tags) UnmarshalJSON(b []byte) error {
-	return (*list[struct {
-		Key   text `json:"key"`
-		Value text `json:"value"`
-	}])(t).UnmarshalJSON(b)
-}
-
-func (t tags) read(s secrets) map[string]string {
-	read := make(map[string]string, len(t))
-	for _, tag := range t {
-		read[s.text(tag.Key)] = s.text(tag.Value)
-	}
-	return read
-}
-
-// readInstance reads one item; false if it has no id, or one that is none.
-func readInstance(item json.RawMessage, s secrets) (provision.Instance, bool) {
-	var l listedInstance
-	if json.Unmarshal(item, &l) != nil {
-		return provision.Instance{}, false
-	}
-	id, ok := s.id(l.ID)
+	id, ok := s.id(given)
 	if id == "" || !ok {
 		return provision.Instance{}, false
 	}
-	i := provision.Instance{
-		ID: id, Name: s.text(l.Name), Status: s.words(l.Status), Mode: s.text(l.Mode),
-		Datastore: s.text(l.Datastore.value.Type), Version: s.text(l.Datastore.value.Version),
-		Port: s.text(l.Port), Region: s.text(l.Region), VPCID: s.text(l.VPCID), SubnetID: s.text(l.SubnetID),
-		Created: s.text(l.Created), Tags: l.Tags.read(s),
+	i := provision.Instance{ID: id, Status: s.words(l.status.text()), Mode: s.text(l.mode.text()),
+		Actions: l.readActions(s), Tags: l.readTags(s)}
+	if wanted == nil || i.Status != provision.InstanceCreating && len(i.Actions) == 0 {
+		l.readRest(&i, s)
 	}
-	for _, action := range l.Actions {
-		if action != "" {
-			i.Actions = append(i.Actions, s.text(action))
+	return i, true
+}
+
+func (l *item) readActions(s secrets) (actions []string) {
+	w := walker{source: l.actions}
+	w.items(func() {
+		if action := w.value().text(); action != "" {
+			actions = append(actions, s.text(action))
 		}
-	}
-	for _, group := range l.Groups {
-		for _, node := range group.Nodes {
-			if node.PrivateIP != "" && l.Port != "" { // empty until the machine exists
-				i.Addresses = append(i.Addresses, net.JoinHostPort(s.text(node.PrivateIP), i.Port))
+	})
+	return actions
+}
+
+func (l *item) readTags(s secrets) map[string]string {
+	tags := map[string]string{}
+	w := walker{source: l.tags}
+	w.items(func() {
+		var key, value raw
+		isTag := w.next() == '{'
+		w.members(func(name string) {
+			switch v := w.value(); name {
+			case "key":
+				key = v
+			case "value":
+				value = v
+			}
+		})
+		if isTag {
+			tags[s.text(key.text())] = s.text(value.text())
+		}
+	})
+	return tags
+}
+
+// readAddresses returns where the nodes listen: nowhere until the machines exist.
+func (l *item) readAddresses(s secrets, port string) (addresses []string) {
+	w := walker{source: l.groups}
+	node := func(key string) {
+		if value := w.value(); key == "private_ip" {
+			if ip := value.text(); ip != "" && port != "" {
+				addresses = append(addresses, net.JoinHostPort(s.text(ip), port))
 			}
 		}
 	}
-	if _, found := s.hide(string(item), false); found {
-		i.Detail = json.RawMessage(`"` + redacted + `"`)
-	} else if detail, ok := provision.RedactBody(bytes.ToValidUTF8(item, []byte("\uFFFD"))); ok {
-		i.Detail = detail
+	w.items(func() {
+		w.members(func(key string) {
+			if key != "nodes" {
+				w.value()
+				return
+			}
+			w.items(func() { w.members(node) })
+		})
+	})
+	return addresses
+}
+
+// readRest reads what an instance has once it is built.
+func (l *item) readRest(i *provision.Instance, s secrets) {
+	i.Name, i.Port, i.Region = s.text(l.name.text()), s.text(l.port.text()), s.text(l.region.text())
+	i.VPCID, i.SubnetID, i.Created = s.text(l.vpcID.text()), s.text(l.subnetID.text()), s.text(l.created.text())
+	w := walker{source: l.datastore}
+	w.members(func(key string) {
+		switch value := w.value(); key {
+		case "type":
+			i.Datastore = s.text(value.text())
+		case "version":
+			i.Version = s.text(value.text())
+		}
+	})
+	i.Addresses = l.readAddresses(s, i.Port)
+	i.Detail = detail(l.whole, s)
+}
+
+// detail is the whole item, fit to be kept.
+func detail(whole []byte, s secrets) json.RawMessage {
+	if _, found := s.hide(string(whole), false); found {
+		return json.RawMessage(`"` + redacted + `"`)
 	}
-	return i, true
+	if !utf8.Valid(whole) {
+		whole = bytes.ToValidUTF8(whole, []byte("\uFFFD"))
+	}
+	shown, ok := provision.RedactBody(whole)
+	if !ok {
+		return nil
+	}
+	return shown
 }

@@ -51,31 +51,6 @@ func (t text) number() (int, bool) {
 	return int(f), true
 }
 
-// list takes an array and leaves out what does not fit; anything else is empty.
-type list[T any] []T
-
-func (l *list[T]) UnmarshalJSON(b []byte) error {
-	*l = nil
-	if b[0] != '[' {
-		return nil
-	}
-	if json.Unmarshal(b, (*[]T)(l)) == nil {
-		return nil
-	}
-	*l = nil
-	var items []json.RawMessage
-	if json.Unmarshal(b, &items) != nil {
-		return nil
-	}
-	for _, item := range items {
-		var v T
-		if json.Unmarshal(item, &v) == nil {
-			*l = append(*l, v)
-		}
-	}
-	return nil
-}
-
 // object takes an object, and anything else as the zero value.
 type object[T any] struct{ value T }
 
