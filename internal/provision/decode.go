@@ -113,10 +113,15 @@ func readTree(body []byte) (*node, report, error) {
 		return nil, report{}, whyMalformed(body)
 	}
 	// json.Valid has checked the grammar, and bounds the recursion.
-	s := scanner{source: string(body)}
+	s := scanner{source: string(body), room: make([]member, mostMembers(body))}
+	s.open = len(s.room)
 	root := s.next()
 	return &root, s.report, nil
 }
+
+// mostMembers is how many members there may be in body: each has a colon, and at
+// least five bytes with its comma.
+func mostMembers(body []byte) int { return min(bytes.Count(body, []byte(":")), len(body)/5+1) }
 
 // validPrefix counts the bytes before the first that is not UTF-8.
 func validPrefix(body []byte) int {
@@ -159,15 +164,20 @@ type scanner struct {
 	source string
 	at     int
 	depth  int
+
+	// Members of objects that are read stand at the front of the room, and those of
+	// objects that are being read at its end, the last one first.
+	room       []member
+	done, open int
 }
 
 func (s *scanner) next() node {
 	s.skipSpace()
 	switch c := s.source[s.at]; c {
 	case '{':
-		return s.sorted(s.nested(objectNode, '}', s.member))
+		return s.object()
 	case '[':
-		return s.nested(arrayNode, ']', s.item)
+		return s.array()
 	case '"':
 		return node{kind: stringNode, value: s.string()}
 	case 't', 'f', 'n':
@@ -177,41 +187,50 @@ func (s *scanner) next() node {
 	}
 }
 
-// nested reads the inside of an object or array, from bracket to bracket.
-func (s *scanner) nested(kind nodeKind, end byte, inside func(*node)) node {
-	n := node{kind: kind}
-	s.depth++
-	if s.depth == maxDepth+1 {
+// begin goes into an object or array.
+func (s *scanner) begin() {
+	if s.depth++; s.depth == maxDepth+1 {
 		s.refuse(&node{kind: literalNode, value: fmt.Sprintf("level %d", s.depth)},
 			fmt.Sprintf("arrays and objects nested at most %d deep", maxDepth))
 	}
 	s.at++
-	for !s.skip(end) {
-		inside(&n)
-		s.skip(',')
+}
+
+func (s *scanner) array() node {
+	n := node{kind: arrayNode}
+	for s.begin(); !s.skip(']'); s.skip(',') {
+		s.enterItem(len(n.items))
+		n.items = append(n.items, s.next())
+		s.leave()
 	}
 	s.depth--
 	return n
 }
 
-func (s *scanner) item(n *node) {
-	s.enterItem(len(n.items))
-	n.items = append(n.items, s.next())
-	s.leave()
-}
-
-func (s *scanner) member(n *node) {
-	s.skipSpace()
-	key := s.string()
-	s.skip(':')
-	s.enter(key)
-	n.members = append(n.members, member{key, s.next()})
-	s.leave()
+func (s *scanner) object() node {
+	before := s.open
+	for s.begin(); !s.skip('}'); s.skip(',') {
+		s.skipSpace()
+		key := s.string()
+		s.skip(':')
+		s.enter(key)
+		value := s.next()
+		s.leave()
+		s.open--
+		s.room[s.open] = member{key, value}
+	}
+	s.depth--
+	members := s.room[s.open:before]
+	slices.Reverse(members)
+	start := s.done
+	s.done += copy(s.room[start:], members)
+	s.open = before
+	return s.sorted(node{kind: objectNode, members: s.room[start:s.done:s.done]})
 }
 
 // sorted puts the members of an object in order, which shows the duplicates.
 func (s *scanner) sorted(n node) node {
-	slices.SortStableFunc(n.members, func(a, b member) int { return strings.Compare(a.key, b.key) })
+	n.sort()
 	for i := 1; i < len(n.members); i++ {
 		if n.members[i].key == n.members[i-1].key {
 			s.enter(n.members[i].key)
@@ -220,6 +239,15 @@ func (s *scanner) sorted(n node) node {
 		}
 	}
 	return n
+}
+
+func (n *node) sort() {
+	for i := 1; i < len(n.members); i++ {
+		if n.members[i].key < n.members[i-1].key {
+			slices.SortStableFunc(n.members, func(a, b member) int { return strings.Compare(a.key, b.key) })
+			return
+		}
+	}
 }
 
 // string reads a string, from quote to quote.
@@ -296,14 +324,14 @@ func isMeasurable(number string) bool {
 // word reads a number or literal, up to what ends it.
 func (s *scanner) word() string {
 	start := s.at
-	for s.at < len(s.source) && !strings.ContainsRune(",]} \t\r\n", rune(s.source[s.at])) {
+	for s.at < len(s.source) && strings.IndexByte(",]} \t\r\n", s.source[s.at]) < 0 {
 		s.at++
 	}
 	return s.source[start:s.at]
 }
 
 func (s *scanner) skipSpace() {
-	for s.at < len(s.source) && strings.IndexByte(" \t\r\n", s.source[s.at]) >= 0 {
+	for s.at < len(s.source) && s.source[s.at] <= ' ' { // outside of strings nothing else is so small
 		s.at++
 	}
 }

@@ -70,6 +70,15 @@ func editDistance(a, b string, limit int) int {
 	if max(len(a), len(b)) > maxEditLength || len(a)-len(b) >= limit || len(b)-len(a) >= limit {
 		return limit
 	}
+	missing := 0 // letters of a that b lacks: each takes an edit
+	for i := range len(a) {
+		if strings.IndexByte(b, a[i]) < 0 {
+			missing++
+		}
+	}
+	if missing >= limit {
+		return limit
+	}
 	var row [maxEditLength + 1]int
 	for j := range len(b) + 1 {
 		row[j] = j

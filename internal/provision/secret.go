@@ -92,8 +92,8 @@ func RedactBody(body []byte) ([]byte, bool) {
 		root.hideItems()
 	}
 	root.prune(0)
-	shown := root.redact(known)
-	return shown.append(nil), true
+	root.redact(known)
+	return root.append(make([]byte, 0, len(body))), true
 }
 
 // hideItems replaces the strings of an array, and of arrays in it: there is no
@@ -109,36 +109,46 @@ func (n *node) hideItems() {
 	}
 }
 
-// redact returns a copy of n that can be shown.
-func (n *node) redact(known secrets) node {
-	shown := *n
-	shown.members = make([]member, len(n.members))
+// redact makes of n what can be shown.
+func (n *node) redact(known secrets) {
 	for i := range n.members {
 		m := &n.members[i]
-		shown.members[i] = member{m.key, node{kind: stringNode, value: redacted}}
-		if !isSecretName(m.key) {
-			shown.members[i].value = m.value.redact(known)
+		if isSecretName(m.key) {
+			m.value = node{kind: stringNode, value: redacted}
+		} else {
+			m.value.redact(known)
 		}
 		if known.hidesKey(m.key) {
-			shown.members[i].key = redacted
+			m.key = redacted
 		}
 	}
-	slices.SortStableFunc(shown.members, func(a, b member) int { return strings.Compare(a.key, b.key) })
-	shown.items = make([]node, len(n.items))
+	n.sort()
 	for i := range n.items {
-		shown.items[i] = n.items[i].redact(known)
+		n.items[i].redact(known)
 	}
 	switch n.kind {
 	case stringNode:
 		if IsTelltale(n.value) || known.in(n.value) {
-			shown.value = redacted
+			n.value = redacted
 		}
 	case numberNode:
 		if known.in(n.value) {
-			shown = node{kind: stringNode, value: redacted}
+			*n = node{kind: stringNode, value: redacted}
 		}
 	}
-	return shown
+}
+
+// clone returns a copy of n that shares nothing with it.
+func (n *node) clone() node {
+	c := *n
+	c.members, c.items = slices.Clone(n.members), slices.Clone(n.items)
+	for i := range c.members {
+		c.members[i].value = n.members[i].value.clone()
+	}
+	for i := range c.items {
+		c.items[i] = n.items[i].clone()
+	}
+	return c
 }
 
 // prune replaces what cannot be stored.
@@ -164,11 +174,23 @@ func isSecretName(name string) bool {
 	return hasSecretWord(lower) || lower == "pass" || editDistance(lower, "password", 3) < 3
 }
 
+// hasSecretWord looks at each letter once: of most texts it is all that is done.
 func hasSecretWord(lower string) bool {
-	for _, word := range [...]string{"password", "passwd", "passphrase", "pwd", "token", "secret", "credential"} {
-		if strings.Contains(lower, word) {
-			return true
+	for i := range len(lower) {
+		switch rest := lower[i:]; rest[0] {
+		case 'p':
+			if hasPrefix(rest, "password", "passwd", "passphrase", "pwd") {
+				return true
+			}
+		case 't', 's', 'c':
+			if hasPrefix(rest, "token", "secret", "credential") {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+func hasPrefix(text string, words ...string) bool {
+	return slices.ContainsFunc(words, func(word string) bool { return strings.HasPrefix(text, word) })
 }

@@ -48,11 +48,11 @@ func (r Rules) Parse(body []byte) (Spec, error) {
 	if len(check.found) > 0 {
 		return Spec{}, check.conclude(secretsOf(root))
 	}
-	return newSpec(root), nil
+	return newSpec(root, len(body)), nil
 }
 
-// newSpec takes a body apart that keeps all rules.
-func newSpec(root *node) Spec {
+// newSpec takes a body of that size apart that keeps all rules.
+func newSpec(root *node, size int) Spec {
 	text := func(n *node) string { s, _ := n.text(); return s }
 	datastore := root.get("datastore")
 	spec := Spec{
@@ -70,7 +70,7 @@ func newSpec(root *node) Spec {
 	}
 	root.remove("password")
 	root.remove("sealed_password")
-	spec.JSON = root.append(nil)
+	spec.JSON = root.append(make([]byte, 0, size))
 	return spec
 }
 
@@ -146,15 +146,18 @@ func (n *node) append(dst []byte) []byte {
 func appendString(dst []byte, text string) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
+	written := 0
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-		default:
+		c := text[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		if dst = append(append(dst, text[written:i]...), '\\'); c < ' ' {
+			dst = append(dst, 'u', '0', '0', digits[c>>4], digits[c&15])
+		} else {
 			dst = append(dst, c)
 		}
+		written = i + 1
 	}
-	return append(dst, '"')
+	return append(append(dst, text[written:]...), '"')
 }

@@ -82,6 +82,9 @@ func (s *secrets) collect(n *node, secret bool) {
 
 // in tells whether text repeats a secret.
 func (s secrets) in(text string) bool {
+	if len(s.forms) == 0 {
+		return s.tooMany
+	}
 	lower := strings.ToLower(text)
 	return s.tooMany || slices.ContainsFunc(s.forms, func(form string) bool { return strings.Contains(lower, form) })
 }
@@ -138,13 +141,20 @@ func decodeText(text string) (string, bool) {
 	}
 	const shortest = 12 // a shorter document has no room for a password
 	trimmed := strings.TrimRight(strings.TrimSpace(text), "=")
-	if len(trimmed) < shortest {
+	if len(trimmed) < shortest || strings.ContainsFunc(trimmed, isNotBase64) {
 		return "", false
 	}
+	var room [2][128]byte // for almost all texts
+	encoded := append(room[0][:0], trimmed...)
 	for _, encoding := range [...]*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		if inner, err := encoding.DecodeString(trimmed); err == nil && utf8.Valid(inner) {
+		if inner, err := encoding.AppendDecode(room[1][:0], encoded); err == nil && utf8.Valid(inner) {
 			return string(inner), true
 		}
 	}
 	return "", false
+}
+
+// isNotBase64 is for what neither alphabet has; line breaks are passed over in both.
+func isNotBase64(r rune) bool {
+	return !isASCIIAlphanumeric(r) && strings.IndexRune("+/-_\r\n", r) < 0
 }

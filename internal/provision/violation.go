@@ -108,7 +108,8 @@ func (r *report) refuse(n *node, allowed string) {
 	case r.opaque || r.inSecret():
 		given = redacted
 	default:
-		shown := n.redact(secrets{})
+		shown := n.clone()
+		shown.redact(secrets{})
 		given = string(shown.append(nil))
 	}
 	r.found = append(r.found, Violation{Given: given, Allowed: allowed})
