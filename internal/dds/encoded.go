@@ -22,12 +22,17 @@ func letters(all string) (set [256]bool) {
 // encoding finds what was encoded in hex or base64.
 type encoding struct {
 	least int                       // bytes that are worth decoding
-	tells func(decoded []byte) bool // tells whether they must not be shown
+	tells func(decoded []byte) bool // tells whether they must not be shown; it may change them
+	room  *decodings
 }
+
+// decodings is room for what is decoded, so that a run costs no memory of its own.
+type decodings struct{ encoded, decoded []byte }
 
 // hide replaces the runs of letters of base64, which those of hex are too, that
 // tell.
 func (e encoding) hide(text string) string {
+	e.room = &decodings{}
 	var b strings.Builder
 	done := 0
 	for at := 0; at < len(text); at++ {
@@ -66,28 +71,36 @@ func (e encoding) in(run string) bool {
 
 // inHex: what was encoded may begin at each second digit.
 func (e encoding) inHex(digits string) bool {
+	e.room.encoded = append(e.room.encoded[:0], digits...)
 	for begin := 0; begin < 2 && len(digits)-begin >= 2*e.least; begin++ {
-		decoded, _ := hex.DecodeString(digits[begin:]) // of an odd number of digits the last is left out
-		if e.tells(decoded) {
+		e.room.decoded, _ = hex.AppendDecode(e.room.decoded[:0], e.room.encoded[begin:]) // of an odd number of digits the last is left out
+		if e.tells(e.room.decoded) {
 			return true
 		}
 	}
 	return false
 }
 
-// Both alphabets of base64 become one.
-var standard = strings.NewReplacer("-", "+", "_", "/")
-
-// inBase64: what was encoded may begin anywhere in a group of four.
+// inBase64: what was encoded may begin anywhere in a group of four. Both alphabets
+// become one.
 func (e encoding) inBase64(run string) bool {
-	run = standard.Replace(run)
+	e.room.encoded = append(e.room.encoded[:0], run...)
+	for i, c := range e.room.encoded {
+		switch c {
+		case '-':
+			e.room.encoded[i] = '+'
+		case '_':
+			e.room.encoded[i] = '/'
+		}
+	}
 	for begin := range 4 {
-		group := run[begin:]
+		group := e.room.encoded[begin:]
 		if len(group)%4 == 1 {
 			group = group[:len(group)-1] // no byte ends there
 		}
-		decoded, err := base64.RawStdEncoding.DecodeString(group)
-		if err == nil && len(decoded) >= e.least && e.tells(decoded) {
+		var err error
+		e.room.decoded, err = base64.RawStdEncoding.AppendDecode(e.room.decoded[:0], group)
+		if err == nil && len(e.room.decoded) >= e.least && e.tells(e.room.decoded) {
 			return true
 		}
 	}

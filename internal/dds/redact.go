@@ -1,6 +1,7 @@
 package dds
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"sync"
@@ -104,7 +105,7 @@ func isTelltale(words string) bool {
 	if !ok || provision.IsTelltale(plain) {
 		return true
 	}
-	return plain != encoding{worthDecoding, func(decoded []byte) bool {
+	return plain != encoding{least: worthDecoding, tells: func(decoded []byte) bool {
 		// It may begin in the midst of something: its words count, not its shape.
 		return provision.IsTelltale("…" + string(decoded))
 	}}.hide(plain)
@@ -165,10 +166,14 @@ func (s secrets) hide(text string, cutOff bool) (clean string, found bool) {
 		return redacted, true
 	}
 	clean = text
+	small := lower(text)
 	for _, secret := range s {
-		clean = hidePlain(clean, secret, least)
+		if least > 0 || strings.Contains(small, head(secret)) {
+			clean = hidePlain(clean, secret, least)
+			small = lower(clean)
+		}
 	}
-	clean = encoding{max(shortest, worthDecoding), func(decoded []byte) bool { return s.in(decoded, leastDecoded) }}.hide(clean)
+	clean = encoding{least: max(shortest, worthDecoding), tells: func(decoded []byte) bool { return s.in(decoded, leastDecoded) }}.hide(clean)
 	return clean, clean != text
 }
 
@@ -183,15 +188,22 @@ func (s secrets) shortest() int {
 }
 
 // in tells whether what was decoded holds a secret, or has at least so many bytes
-// of one at its end; 0: that does not count.
+// of one at its end; 0: that does not count. It may change decoded.
 func (s secrets) in(decoded []byte, least int) bool {
-	plain, ok := unescape(string(decoded))
-	if !ok {
-		return true
+	if isEscaped(string(decoded)) {
+		plain, ok := unescape(string(decoded))
+		if !ok {
+			return true
+		}
+		decoded = []byte(plain)
 	}
-	plain = lower(plain)
+	for i, c := range decoded {
+		if isCapital(c) {
+			decoded[i] += 'a' - 'A'
+		}
+	}
 	return slices.ContainsFunc(s, func(secret string) bool {
-		return len(secret) >= worthDecoding && (strings.Contains(plain, head(secret)) || begun(plain, secret, least) > 0)
+		return len(secret) >= worthDecoding && (bytes.Contains(decoded, []byte(head(secret))) || least > 0 && begun(string(decoded), secret, least) > 0)
 	})
 }
 
@@ -234,7 +246,6 @@ func hidePlain(text, secret string, least int) string {
 
 // lower makes ASCII letters small and leaves every byte in its place.
 func lower(s string) string {
-	isCapital := func(c byte) bool { return 'A' <= c && c <= 'Z' }
 	first := 0
 	for first < len(s) && !isCapital(s[first]) {
 		first++
@@ -250,3 +261,5 @@ func lower(s string) string {
 	}
 	return string(b)
 }
+
+func isCapital(c byte) bool { return 'A' <= c && c <= 'Z' }

@@ -66,6 +66,10 @@ func (f RetryFound) Problem(withPassword bool) string {
 }
 
 // CheckPassword tells what is wrong with a new password for a request's spec.
-func (r Rules) CheckPassword(spec []byte, password Secret) error {
+func (r Rules) CheckPassword(specJSON []byte, password Secret) error {
+	spec, err := readSpec(specJSON)
+	if err != nil {
+		return err
+	}
 	return r.Dialect.checkOpened(spec, password)
 }

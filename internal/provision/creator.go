@@ -141,10 +141,16 @@ func (c *Creator) create(ctx, work context.Context, claim held) CreateResult {
 	began := time.Now()
 	call, cancel := context.WithDeadline(work, claim.deadline)
 	defer cancel()
-	created, err := c.call(ctx, call, claim.CreateClaim)
+	var created Created
+	spec, err := readSpec(claim.Spec)
+	if err != nil {
+		err = &CloudError{Op: "write the body", Class: ClassInvalid, Message: err.Error(), Err: err}
+	} else {
+		created, err = c.call(ctx, call, claim.CreateClaim, spec)
+	}
 	result := c.Policy.AfterCreate(claim.CreateClaim, created, err)
 	if result.Outcome == OutcomeCreated {
-		result.Next.Delay = c.Policy.FirstLook(c.Builds, kindOf(claim.ProjectID, claim.Spec), time.Now())
+		result.Next.Delay = c.Policy.FirstLook(c.Builds, spec.kind(claim.ProjectID), time.Now())
 	}
 	result.Took = time.Since(began)
 	c.log(claim.CreateClaim, result)
@@ -154,14 +160,14 @@ func (c *Creator) create(ctx, work context.Context, claim held) CreateResult {
 // errStopping marks a claim that is given back because the worker stops.
 var errStopping = errors.New("the worker stops")
 
-func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, error) {
+func (c *Creator) call(ctx, call context.Context, claim CreateClaim, spec storedSpec) (Created, error) {
 	if ctx.Err() != nil {
 		return Created{}, &CloudError{Op: "create instance", Class: ClassNotSent, Message: "the worker stopped before the call", Err: errStopping}
 	}
 	if err := c.Budget.Wait(call, claim.ProjectID, LaneCreate); err != nil {
 		return Created{}, err
 	}
-	password, err := c.open(claim)
+	password, err := c.open(claim, spec)
 	if err != nil {
 		return Created{}, err
 	}
@@ -169,11 +175,7 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim) (Created, e
 	if c.Dialect.TakesTags() {
 		tags = []Tag{{Key: TagRequest, Value: claim.Mark}, {Key: TagInstallation, Value: c.Installation}}
 	}
-	body, err := CreateBody(claim.Spec, password, tags...)
-	if err != nil {
-		return Created{}, &CloudError{Op: "write the body", Class: ClassInvalid, Message: err.Error(), Err: err}
-	}
-	created, err := c.Cloud.CreateInstance(call, claim.ProjectID, body)
+	created, err := c.Cloud.CreateInstance(call, claim.ProjectID, spec.body(password, tags...))
 	c.Health.reportCloud(err)
 	c.unsent.note(claim.ProjectID, err)
 	c.Budget.Answered(claim.ProjectID, err)
@@ -190,7 +192,7 @@ const (
 
 // open opens the password right before the call. One that was sealed by its
 // publisher is seen here for the first time.
-func (c *Creator) open(claim CreateClaim) (Secret, error) {
+func (c *Creator) open(claim CreateClaim, spec storedSpec) (Secret, error) {
 	if claim.SealedPassword == nil {
 		return Secret{}, nil
 	}
@@ -203,7 +205,7 @@ func (c *Creator) open(claim CreateClaim) (Secret, error) {
 		return Secret{}, &CloudError{Op: "open the sealed password", Class: ClassNotSent, Limit: maxUnopened, Then: ClassInvalid,
 			Code: unopened, Message: err.Error(), Err: err}
 	}
-	if err := c.Dialect.checkOpened(claim.Spec, password); err != nil {
+	if err := c.Dialect.checkOpened(spec, password); err != nil {
 		return Secret{}, &CloudError{Op: "check the sealed password", Class: ClassInvalid, Message: err.Error(), Err: err}
 	}
 	return password, nil
@@ -234,6 +236,9 @@ func (c *Creator) recordAsUnknown(ctx context.Context, r CreateResult, cause err
 }
 
 func (c *Creator) log(claim CreateClaim, r CreateResult) {
+	if r.Next.State != Failed && !c.Log.Enabled(context.Background(), slog.LevelDebug) {
+		return // as almost always
+	}
 	log := c.Log.With("request", claim.RequestID, "attempt", claim.Attempt, "outcome", r.Outcome, "took", r.Took.Round(time.Millisecond))
 	switch {
 	case r.Failure == nil:

@@ -2,8 +2,6 @@ package provision
 
 import (
 	"context"
-	"encoding/json"
-	"strings"
 	"sync"
 	"time"
 )
@@ -168,23 +166,4 @@ func (e *Experience) toShare() (spans []BuildSpan, due bool) {
 	}
 	e.fresh = map[BuildKind]*lifeTable{}
 	return spans, true
-}
-
-// kindOf reads the kind of a request that is about to be built from its spec. It
-// tells flavors apart as the claim of a poll does.
-func kindOf(projectID string, spec []byte) BuildKind {
-	var s struct {
-		Mode   string `json:"mode"`
-		Flavor []struct {
-			Code string `json:"spec_code"`
-		} `json:"flavor"`
-	}
-	if json.Unmarshal(spec, &s) != nil {
-		return BuildKind{ProjectID: projectID}
-	}
-	codes := make([]string, len(s.Flavor))
-	for n, f := range s.Flavor {
-		codes[n] = f.Code
-	}
-	return BuildKind{ProjectID: projectID, Mode: s.Mode, Flavor: strings.Join(codes, ",")}
 }

@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -46,18 +45,14 @@ func sealedRule(c *checker, n *node) {
 
 // checkOpened checks a password that nobody saw before it was opened, and that
 // the spec does not repeat it.
-func (d Dialect) checkOpened(spec []byte, p Secret) error {
+func (d Dialect) checkOpened(spec storedSpec, p Secret) error {
 	o := d.offer()
 	if !isPassword(p.Reveal(), o.password) {
 		return fmt.Errorf("the sealed password breaks a rule: given %s; allowed: %s", redacted, allowedPassword(o))
 	}
-	root, _, err := readTree(spec)
-	if err != nil || root.kind != objectNode {
-		return errors.New("the stored spec is not a JSON object; restore the row from a backup")
-	}
-	root.set("password", node{kind: stringNode, value: p.Reveal()})
-	known, check := secretsOf(root), checker{}
-	check.repeated(root, known)
+	spec.root.set("password", node{kind: stringNode, value: p.Reveal()})
+	known, check := secretsOf(spec.root), checker{}
+	check.repeated(spec.root, known)
 	if len(check.found) > 0 {
 		return check.conclude(known)
 	}

@@ -71,7 +71,11 @@ func TestAnOpenedPasswordIsChecked(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			creator := Creator{Sealer: c.lid, Health: quietHealth()}
-			password, err := creator.open(CreateClaim{SealedPassword: []byte("x"), Spec: []byte(c.spec)})
+			spec, err := readSpec([]byte(c.spec))
+			if err != nil {
+				t.Fatal(err)
+			}
+			password, err := creator.open(CreateClaim{SealedPassword: []byte("x")}, spec)
 			if c.class == "" {
 				if err != nil || password.Reveal() != canary {
 					t.Errorf("%v", err)
@@ -90,10 +94,10 @@ func TestAnOpenedPasswordIsChecked(t *testing.T) {
 func TestAPasswordThatNobodyOpensEndsTheRequest(t *testing.T) {
 	p := DefaultPolicy()
 	creator := Creator{Sealer: lid{open: errors.New("not ours")}, Health: quietHealth()}
-	claim := CreateClaim{SealedPassword: []byte("x"), Spec: []byte(`{}`)}
+	claim := CreateClaim{SealedPassword: []byte("x")}
 	waited := time.Duration(0)
 	for claim.Attempt = 1; ; claim.Attempt++ {
-		_, err := creator.open(claim)
+		_, err := creator.open(claim, storedSpec{})
 		r := p.AfterCreate(claim, Created{}, err)
 		if r.Next.State == Failed {
 			break

@@ -3,6 +3,7 @@ package provision
 import (
 	"crypto/sha256"
 	"errors"
+	"strings"
 )
 
 // Spec is a create call's body that was checked and taken apart.
@@ -86,24 +87,58 @@ func (s Spec) Fingerprint(projectID string) [32]byte {
 // CreateBody writes the body that is sent: specJSON with the password, unless
 // that is zero, and with tags after the user's own.
 func CreateBody(specJSON []byte, password Secret, tags ...Tag) ([]byte, error) {
+	spec, err := readSpec(specJSON)
+	if err != nil {
+		return nil, err
+	}
+	return spec.body(password, tags...), nil
+}
+
+// storedSpec is the JSON of a Spec, read once for all that a call needs of it.
+type storedSpec struct {
+	root *node
+	size int
+}
+
+func readSpec(specJSON []byte) (storedSpec, error) {
 	root, _, err := readTree(specJSON)
 	if err != nil || root.kind != objectNode {
-		return nil, errors.New("write create body: the stored spec is not a JSON object; restore the row from a backup")
+		return storedSpec{}, errors.New("the stored spec is not a JSON object; restore the row from a backup")
 	}
+	return storedSpec{root, len(specJSON)}, nil
+}
+
+// body is CreateBody for a spec that needs not stay as it is.
+func (s storedSpec) body(password Secret, tags ...Tag) []byte {
 	if !password.IsZero() {
-		root.set("password", node{kind: stringNode, value: password.Reveal()})
+		s.root.set("password", node{kind: stringNode, value: password.Reveal()})
 	}
 	if len(tags) > 0 {
 		all := node{kind: arrayNode}
-		if own := root.get("tags"); own != nil {
+		if own := s.root.get("tags"); own != nil {
 			all.items = own.items
 		}
 		for _, tag := range tags {
 			all.items = append(all.items, tag.node())
 		}
-		root.set("tags", all)
+		s.root.set("tags", all)
 	}
-	return root.append(nil), nil
+	const more = 256 // bytes, for what was added
+	return s.root.append(make([]byte, 0, s.size+more))
+}
+
+// kind is which builds it is like. It tells flavors apart as the claim of a poll
+// does.
+func (s storedSpec) kind(projectID string) BuildKind {
+	mode, _ := s.root.get("mode").text()
+	var codes []string
+	if flavor := s.root.get("flavor"); flavor != nil {
+		for i := range flavor.items {
+			code, _ := flavor.items[i].get("spec_code").text()
+			codes = append(codes, code)
+		}
+	}
+	return BuildKind{ProjectID: projectID, Mode: mode, Flavor: strings.Join(codes, ",")}
 }
 
 func (t Tag) node() node {

@@ -16,6 +16,7 @@ import (
 type secrets struct {
 	values  []string
 	forms   []string // in lower case
+	least   int      // bytes of the shortest form
 	tooMany bool     // then every text counts as one
 }
 
@@ -37,6 +38,9 @@ func secretsOf(root *node) secrets {
 		for _, form := range forms {
 			if form = strings.ToLower(form); !slices.Contains(s.forms, form) {
 				s.forms = append(s.forms, form)
+				if s.least == 0 || len(form) < s.least {
+					s.least = len(form)
+				}
 			}
 		}
 	}
@@ -82,11 +86,11 @@ func (s *secrets) collect(n *node, secret bool) {
 
 // in tells whether text repeats a secret.
 func (s secrets) in(text string) bool {
-	if len(s.forms) == 0 {
+	if s.tooMany || len(s.forms) == 0 {
 		return s.tooMany
 	}
 	lower := strings.ToLower(text)
-	return s.tooMany || slices.ContainsFunc(s.forms, func(form string) bool { return strings.Contains(lower, form) })
+	return len(lower) >= s.least && slices.ContainsFunc(s.forms, func(form string) bool { return strings.Contains(lower, form) })
 }
 
 // hidesKey tells whether a field's name cannot be shown. A plain one may speak
@@ -156,5 +160,5 @@ func decodeText(text string) (string, bool) {
 
 // isNotBase64 is for what neither alphabet has; line breaks are passed over in both.
 func isNotBase64(r rune) bool {
-	return !isASCIIAlphanumeric(r) && strings.IndexRune("+/-_\r\n", r) < 0
+	return !isASCIIAlphanumeric(r) && !strings.ContainsRune("+/-_\r\n", r)
 }

@@ -103,7 +103,7 @@ func TestAWorkerThatStopsGivesItsClaimBackAtOnce(t *testing.T) {
 	c := &Creator{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := c.call(ctx, t.Context(), CreateClaim{})
+	_, err := c.call(ctx, t.Context(), CreateClaim{}, storedSpec{})
 	r := DefaultPolicy().AfterCreate(CreateClaim{Attempt: 5}, Created{}, err)
 	if r.Outcome != OutcomeNotExecuted || r.Next.State != Pending || r.Next.Delay != 0 {
 		t.Errorf("%+v", r)
