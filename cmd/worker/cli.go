@@ -90,7 +90,7 @@ func (recoverCommand) Run(ctx context.Context, c *cli) error {
 	fmt.Printf("installation %s, epoch %d\n", r.Installation, r.Epoch)
 	fmt.Printf("%8d requests are looked for before their next call\n", r.LookFirst)
 	fmt.Printf("%8d requests got the instance that only the events knew\n", r.Adopted)
-	fmt.Printf("%8d requests that had failed have an instance, as only the events knew: retry them to have it followed\n", r.Kept)
+	fmt.Printf("%8d requests that had failed or were cancelled have an instance, as only the events knew: retry what had failed to have it followed\n", r.Kept)
 	fmt.Printf("%8d requests were cancelled, as only the events knew\n", r.Cancelled)
 	fmt.Printf("%8d instances being built are looked at again\n", r.Building)
 	fmt.Printf("%8d requests are lost: they are younger than the backup (rejections with code LOST)\n", len(r.Lost))

@@ -138,6 +138,14 @@ func TestARestoredDatabase(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			for what, err := range map[string]error{
+				"cancel": s.operator(nil).Cancel(t.Context(), []string{"any"}, "tester", nil),
+				"retry":  s.operator(nil).Retry(t.Context(), []string{"any"}, provision.Secret{}, "tester", nil),
+			} {
+				if err == nil || !strings.Contains(err.Error(), "restored or copied") || !strings.Contains(err.Error(), "`worker recover`") {
+					t.Errorf("%s before the recovery: %v", what, err)
+				}
+			}
 			calls := fmt.Sprint(s.cloud.Stats().Calls)
 			w = s.start(map[string]string{"WORKER_NAME": "third"})
 			s.standsStill(w, "restored or copied")

@@ -12,10 +12,29 @@ import (
 // What people do with single requests. The database is all that it needs: the
 // loops of the workers do the rest.
 
+// openStanding opens the database, unless it is not where its workers judged it fit to
+// act: in one that was restored or copied a wish is about what is not so any more. What
+// only the streams could tell, a recovery mends.
+func (a *App) openStanding(ctx context.Context) (*store.Store, error) {
+	db, err := store.Open(ctx, store.Config{URL: a.Config.Database.URL, MaxConns: 1})
+	if err != nil {
+		return nil, err
+	}
+	id, err := db.Identity(ctx)
+	if err == nil {
+		err = provision.JudgeStanding(id, nil, 0)
+	}
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
 // Cancel wishes requests cancelled and tells of each, through tell, what becomes of
 // it. The error names every id that cannot be cancelled, why, and what to do.
 func (a *App) Cancel(ctx context.Context, ids []string, by string, tell func(id, what string)) error {
-	db, err := store.Open(ctx, store.Config{URL: a.Config.Database.URL, MaxConns: 1})
+	db, err := a.openStanding(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,7 +66,7 @@ func (a *App) Retry(ctx context.Context, ids []string, password provision.Secret
 	if _, err := provision.ParseDialect(a.Config.Cloud.Dialect); err != nil {
 		return err
 	}
-	db, err := store.Open(ctx, store.Config{URL: a.Config.Database.URL, MaxConns: 1})
+	db, err := a.openStanding(ctx)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ type Recovered struct {
 	LookFirst    int // requests that are looked for before their next call
 	Building     int // instances that are looked at again
 	Adopted      int // instances that only the stream knew, for requests that are known
-	Kept         int // instances that only the stream knew, for requests that had failed
+	Kept         int // instances that only the stream knew, for requests that had ended
 	Cancelled    int // requests that only the stream knew to be cancelled
 	Lost         []Told
 }

@@ -13,28 +13,32 @@ import (
 const holdRequestsSQL = `select 1 from requests where request_id = any($1) order by request_id for no key update`
 
 // What surely never made anything ends here. For anything else the wish is noted,
-// and a trigger makes it due; the loops fulfil it.
+// and a trigger makes it due; the loops fulfil it. What was handed out before the
+// database was restored is ready, whatever its request is followed as.
 const cancelSQL = `
 with held as (
 	select *, r.may_have_run or exists (select 1 from attempts a where a.request_id = r.request_id and a.number > r.settled_attempts
 				and coalesce(a.outcome, 'unknown') in ('unknown', 'busy', 'created'))
-			or exists (select 1 from instances i where i.request_id = r.request_id and i.gone_at is null) as may_live
+			or exists (select 1 from instances i where i.request_id = r.request_id and i.gone_at is null) as may_live,
+		r.state in ('pending', 'creating', 'building')
+			and not exists (select 1 from instances i where i.request_id = r.request_id and i.gone_at is null and i.handed_out) as open
 	from requests r where request_id = any($1)
 ), ended as (
 	update requests r set state = 'cancelled', cancel_requested_at = coalesce(r.cancel_requested_at, now()),
 		cancel_requested_by = coalesce(r.cancel_requested_by, $2), finished_at = now(),
 		sealed_password = null, look_first = false, renew_mark = false, waiting_for = null
-	from held h where r.request_id = h.request_id and h.state in ('pending', 'creating') and h.claimed_by is null and not h.may_live
+	from held h where r.request_id = h.request_id and h.open and h.state <> 'building' and h.claimed_by is null and not h.may_live
 	returning r.request_id
 ), wished as (
 	update requests r set cancel_requested_at = now(), cancel_requested_by = $2
-	from held h where r.request_id = h.request_id and h.state in ('pending', 'creating', 'building') and h.cancel_requested_at is null
+	from held h where r.request_id = h.request_id and h.open and h.cancel_requested_at is null
 		and (h.state = 'building' or h.claimed_by is not null or h.may_live)
 	returning r.request_id
 ), told as (
 	insert into events (request_id, kind, state, detail) select request_id, 'cancelled', 'cancelled', 'no call can have run' from ended
 )
-select i.id, case when e.request_id is not null then 'cancelled' else coalesce(h.state, x.state, '') end,
+select i.id, case when e.request_id is not null then 'cancelled'
+		when not h.open and h.state in ('pending', 'creating', 'building') then 'ready' else coalesce(h.state, x.state, '') end,
 	h.cancel_requested_at is not null or w.request_id is not null or e.request_id is not null,
 	coalesce((select n.instance_id from instances n where n.request_id = i.id and n.gone_at is null), '')
 from unnest($1::text[]) with ordinality i(id, place)

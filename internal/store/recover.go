@@ -31,11 +31,14 @@ func (s *Store) asOperator(ctx context.Context, do func(context.Context, pgx.Tx)
 	return translate(explain(ctx, err))
 }
 
+// toldRows are what the stream tells of requests.
+const toldRows = `unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) t(request_id, instance_id, job_id, event_id, state)`
+
 // A request has another instance only once the one before is gone.
 const recoverReplacedSQL = `
 update instances i set gone_at = now(), next_look_at = null, status = 'deleted', updated_at = now()
-from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) t(request_id, instance_id, job_id, event_id, state), requests r
-where i.request_id = t.request_id and i.gone_at is null and r.request_id = t.request_id and r.state in ('creating', 'building', 'failed')
+from ` + toldRows + `, requests r
+where i.request_id = t.request_id and i.gone_at is null and r.request_id = t.request_id and r.state not in ('pending', 'ready')
 	and t.instance_id is not null and not exists (select 1 from instances known where known.instance_id = t.instance_id)`
 
 // The newest instance that the stream tells of a request is its instance: it goes
@@ -44,7 +47,7 @@ where i.request_id = t.request_id and i.gone_at is null and r.request_id = t.req
 const recoverToldSQL = `
 with told as (
 	select t.*, r.project_id, r.name, r.state as was
-	from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) t(request_id, instance_id, job_id, event_id, state)
+	from ` + toldRows + `
 	join requests r using (request_id)
 	where t.instance_id is not null and t.state <> 'cancelled' and r.state in ('creating', 'building')
 ), built as (
@@ -68,7 +71,7 @@ from told t join changed using (request_id)`
 
 const recoverCancelledSQL = `
 with told as (
-	select t.* from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) t(request_id, instance_id, job_id, event_id, state)
+	select t.* from ` + toldRows + `
 	where t.state = 'cancelled'
 ), changed as (
 	update requests r set state = 'cancelled', fence = fence + 1, claimed_by = null, waiting_for = null, sealed_password = null,
@@ -83,21 +86,43 @@ insert into events (request_id, kind, state, detail)
 select request_id, 'cancelled', 'cancelled', 'recovered: told by event ' || event_id from changed`
 
 // What failed as far as the database knows may have been retried since and handed
-// out: its instance is recorded for it, so that it is nobody's orphan and a retry
-// finds it.
-const recoverFailedSQL = `
+// out; what was pending in the backup may have been cancelled before the recovery. The
+// instance is recorded for its request, so that it is nobody's orphan and a retry finds
+// it.
+const recoverKeptSQL = `
 with kept as (
 	insert into instances (instance_id, request_id, project_id, name, adopted, status)
 	select t.instance_id, r.request_id, r.project_id, r.name, true, 'unknown'
-	from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) t(request_id, instance_id, job_id, event_id, state)
+	from ` + toldRows + `
 	join requests r using (request_id)
-	where t.instance_id is not null and t.state <> 'cancelled' and r.state = 'failed'
+	where t.instance_id is not null and t.state <> 'cancelled' and r.state in ('failed', 'cancelled')
 	on conflict do nothing
 	returning instance_id, request_id
 )
 insert into events (request_id, kind, state, instance_id, detail)
-select k.request_id, 'recovered', 'failed', k.instance_id, 'told by event ' || t.event_id || ' to be ' || t.state || ' since: retry it to have its instance followed again'
-from kept k join unnest($1::text[], $4::bigint[], $5::text[]) t(request_id, event_id, state) using (request_id)`
+select k.request_id, 'recovered', r.state, k.instance_id, 'told by event ' || t.event_id || ' to be ' || t.state || ' since: '
+	|| case r.state when 'failed' then 'retry it to have its instance followed again' else 'its instance is left as it is, delete it in the console if it is not wanted' end
+from kept k join requests r using (request_id) join ` + toldRows + ` on t.request_id = k.request_id`
+
+// What was ready is in use, however its request is followed again: a wish to cancel it,
+// which came before the database had been recovered, is dropped, and none comes after.
+const recoverHandedOutSQL = `
+with told as (
+	select t.* from ` + toldRows + `
+	where t.state = 'ready' and t.instance_id is not null
+), marked as (
+	update instances i set handed_out = true from told t where i.instance_id = t.instance_id and i.request_id = t.request_id
+), dropped as (
+	update requests r set cancel_requested_at = null, cancel_requested_by = null
+	from told t, requests before
+	where r.request_id = t.request_id and before.request_id = t.request_id
+		and r.state in ('creating', 'building') and r.cancel_requested_at is not null
+	returning r.request_id, r.state, t.instance_id, t.event_id, before.cancel_requested_by
+)
+insert into events (request_id, kind, state, instance_id, detail)
+select request_id, 'recovered', state, instance_id, 'told by event ' || event_id || ' to be ready since: it is not cancelled, as '
+	|| coalesce(cancel_requested_by, 'somebody') || ' had asked for'
+from dropped`
 
 // Whatever else has not ended is looked for, as a call may have run of which the
 // database knows nothing.
@@ -167,7 +192,8 @@ func (s *Store) Recover(ctx context.Context, judged provision.Identity, settle t
 			{recoverCancelledSQL, rows, &r.Cancelled},
 			{recoverReplacedSQL, rows, new(int)},
 			{recoverToldSQL, append(slices.Clip(rows), settle.Seconds()), &r.Adopted},
-			{recoverFailedSQL, rows, &r.Kept},
+			{recoverKeptSQL, rows, &r.Kept},
+			{recoverHandedOutSQL, rows, new(int)},
 			{recoverOpenSQL, []any{settle.Seconds()}, &r.LookFirst},
 			{recoverBuildingSQL, nil, &r.Building},
 		} {

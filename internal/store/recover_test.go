@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,18 @@ func (d *db) asOwner() *store.Store {
 	d.must(err)
 	d.t.Cleanup(s.Close)
 	return s
+}
+
+// recovers recovers with what the stream tells.
+func (d *db) recovers(told ...provision.Told) provision.Recovered {
+	d.t.Helper()
+	last := int64(0)
+	for i := range told {
+		told[i].At, last = time.Unix(1800000000, 0), max(last, told[i].EventID)
+	}
+	r, err := d.asOwner().Recover(d.t.Context(), d.identity(), time.Hour, last, told)
+	d.must(err)
+	return r
 }
 
 // A recovery takes over what the stream tells, has everything else looked for,
@@ -141,6 +154,74 @@ func TestAnInstanceThatOnlyTheEventsKnowIsNoOrphan(t *testing.T) {
 	if l := d.looks(time.Minute); len(l) != 1 || l[0].Held != "i-told" {
 		t.Errorf("a retry does not find it: %+v", l)
 	}
+}
+
+// What was handed out since the backup is in use: whoever wishes its request
+// cancelled, before the recovery or after it, does not have it deleted.
+func TestWhatWasHandedOutIsNotCancelled(t *testing.T) {
+	for name, before := range map[string]func(*db){
+		"it was being built": func(d *db) {
+			d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(d.claim(time.Minute)[0])}))
+		},
+		"it was called for": func(d *db) { d.claim(time.Minute) },
+		"it was retried": func(d *db) {
+			d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(d.claim(time.Minute)[0])}))
+			d.must(d.RecordPolls(t.Context(), []provision.PollResult{{RequestID: "a", InstanceID: "i-a", State: provision.Failed, Failure: &provision.Failure{}}}))
+			d.retry("a")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t)
+			d.accept("a")
+			before(d)
+			if f := d.cancel("a"); !f.Wished || f.State == provision.Cancelled {
+				t.Fatalf("the wish: %+v", f)
+			}
+			d.recovers(provision.Told{RequestID: "a", State: provision.Ready, InstanceID: "i-a", JobID: "j-a", EventID: 5001})
+			if one[bool](d, `select cancel_requested_at is not null from requests`) {
+				t.Error("it is wished cancelled still")
+			}
+			if n := one[int](d, `select count(*) from events where kind = 'recovered' and detail like '%not cancelled%'`); n != 1 {
+				t.Errorf("%d events tell that it is not cancelled, want 1", n)
+			}
+			if f := d.cancel("a"); f.Wished || !strings.Contains(f.Problem(), "delete instance i-a in the console") {
+				t.Errorf("after it: %+v, %s", f, f.Problem())
+			}
+			if _, err := d.sql.Exec(t.Context(), `update requests set cancel_requested_at = now()`); err == nil || !strings.Contains(err.Error(), "cannot be cancelled") {
+				t.Errorf("in SQL: %v", err)
+			}
+			for _, l := range d.looks(time.Minute) {
+				if l.Cancelling || l.Held != "i-a" {
+					t.Errorf("looked for: %+v", l)
+				}
+				adopt := looked(l, provision.Next{State: provision.Building})
+				adopt.Adopt = &provision.Instance{ID: "i-a", Status: "normal"}
+				d.must(d.RecordLooks(t.Context(), []provision.LookResult{adopt}))
+			}
+			if p := d.polls(); len(p) != 1 || p[0].InstanceID != "i-a" || p[0].Cancelling {
+				t.Errorf("polled: %+v", p)
+			}
+		})
+	}
+}
+
+// A request that was pending in the backup is cancelled at once: what it was given
+// since is in use, and nobody's orphan.
+func TestTheInstanceOfACancelledRequestIsKept(t *testing.T) {
+	d := open(t)
+	d.accept("a")
+	itsMark := one[string](d, `select mark::text from requests`)
+	if f := d.cancel("a"); f.State != provision.Cancelled {
+		t.Fatalf("the wish: %+v", f)
+	}
+	r := d.recovers(provision.Told{RequestID: "a", State: provision.Ready, InstanceID: "i-told", EventID: 5001})
+	facts, err := d.MarkFacts(t.Context(), []provision.Instance{{ID: "i-told", Tags: map[string]string{mark: itsMark}}})
+	d.must(err)
+	if r.Kept != 1 || !facts["i-told"].Recorded {
+		t.Errorf("it is taken for an orphan: %+v, %+v", r, facts["i-told"])
+	}
+	d.wantState("a", provision.Cancelled)
+	d.wantEvents("a", "accepted:pending cancelling:pending cancelled:cancelled recovered:cancelled")
 }
 
 // A retry since the backup may have brought a request another instance.
