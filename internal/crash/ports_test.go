@@ -44,6 +44,14 @@ func (r rows) RecordLooks(ctx context.Context, batch []provision.LookResult) err
 	return write(r.process, "record looks", func() error { return r.db().RecordLooks(ctx, batch) })
 }
 
+func (r rows) KeepLook(ctx context.Context, requestID string, fence int64, lease time.Duration) (bool, error) {
+	return read(r.process, "keep a look", func() (bool, error) { return r.db().KeepLook(ctx, requestID, fence, lease) })
+}
+
+func (r rows) KeepPoll(ctx context.Context, instanceID string, lease time.Duration) (bool, error) {
+	return read(r.process, "keep a poll", func() (bool, error) { return r.db().KeepPoll(ctx, instanceID, lease) })
+}
+
 func (r rows) NoteMarksSeen(ctx context.Context, projectID string) error {
 	return write(r.process, "marks seen", func() error { return r.db().NoteMarksSeen(ctx, projectID) })
 }

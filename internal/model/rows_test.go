@@ -41,6 +41,14 @@ func (r rows) RecordLooks(ctx context.Context, batch []provision.LookResult) err
 	return r.write("record looks", func() error { return r.w.store.RecordLooks(ctx, batch) })
 }
 
+func (r rows) KeepLook(ctx context.Context, requestID string, fence int64, lease time.Duration) (bool, error) {
+	return look(r.process, "keep a look", func() (bool, error) { return r.w.store.KeepLook(ctx, requestID, fence, lease) })
+}
+
+func (r rows) KeepPoll(ctx context.Context, instanceID string, lease time.Duration) (bool, error) {
+	return look(r.process, "keep a poll", func() (bool, error) { return r.w.store.KeepPoll(ctx, instanceID, lease) })
+}
+
 func (r rows) NoteMarksSeen(ctx context.Context, projectID string) error {
 	return r.write("marks seen", func() error { return r.w.store.NoteMarksSeen(ctx, projectID) })
 }

@@ -2,8 +2,10 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -75,41 +77,70 @@ type OrphanRules struct {
 // relistPause is how long a list rests that could not be read.
 const relistPause = time.Minute
 
-// Run audits until ctx ends.
+// Run audits until ctx ends. Each project has a round of its own, so that a long list
+// that is read slowly holds up no other project's.
 func (a *Auditor) Run(ctx, work context.Context) {
-	repeat(ctx, "audit", a.Health, nil, func(ctx context.Context) (bool, error) { return a.Round(ctx, work) })
+	var rounds sync.WaitGroup
+	defer rounds.Wait()
+	projects := len(a.Served.Projects)
+	underWay, failed, ended := newRoom(projects), make(chan error, projects), NewBell()
+	repeat(ctx, "audit", a.Health, ended, func(ctx context.Context) (bool, error) {
+		select {
+		case err := <-failed:
+			return true, err
+		default:
+		}
+		served := a.Served
+		served.Projects = underWay.without(served.Projects)
+		c, ok, err := a.Store.ClaimAudit(ctx, served, a.Interval)
+		if err != nil || !ok {
+			return false, err
+		}
+		underWay.enter(c.ProjectID)
+		rounds.Go(func() {
+			defer func() { underWay.leave(c.ProjectID); ended.Ring() }()
+			if err := a.audit(ctx, work, c); err != nil {
+				failed <- err
+			}
+		})
+		return true, nil
+	})
 }
 
-// Round audits one project that is due. Nothing is begun once ctx has ended.
+// Round audits one project that is due. It is a turn of Run that waits for its end.
 func (a *Auditor) Round(ctx, work context.Context) (more bool, err error) {
 	c, ok, err := a.Store.ClaimAudit(ctx, a.Served, a.Interval)
 	if err != nil || !ok {
 		return false, err
 	}
-	listed, fresh, err := a.compare(ctx, work, c)
+	return true, a.audit(ctx, work, c)
+}
+
+// audit goes a round. Nothing is begun once ctx has ended. All its calls are one
+// errand, because those that delete follow from the list.
+func (a *Auditor) audit(ctx, work context.Context, c AuditClaim) error {
+	e := &errand{patient: ctx, limit: a.CallTimeout, until: time.Now().Add(a.CallTimeout)}
+	listed, fresh, err := a.compare(e.in(ctx), work, c)
 	if err != nil {
 		_, failed := a.Store.FinishAudit(work, c, nil, a.rules(), err)
-		if failed != nil {
-			return false, failed
-		}
-		return true, fmt.Errorf("audit project %s: %w", c.ProjectID, err)
+		return errors.Join(fmt.Errorf("audit project %s: %w", c.ProjectID, err), failed)
 	}
 	due, err := a.Store.FinishAudit(work, c, ids(listed), a.rules(), nil)
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, o := range due {
 		if ctx.Err() != nil {
 			break
 		}
-		if err := a.remove(ctx, work, o); err != nil {
-			return false, err
+		if err := a.remove(e.in(ctx), e.in(work), o); err != nil {
+			return err
 		}
 	}
 	if len(due) > 0 || fresh > 0 {
 		ring(a.Recorded)
 	}
-	return true, nil
+	return nil
 }
 
 func (a *Auditor) rules() OrphanRules {
@@ -195,9 +226,7 @@ func (a *Auditor) recordBare(c AuditClaim) func(context.Context, Sighting, error
 // compared again in the statement that records the intent, and then the cloud is
 // called once.
 func (a *Auditor) remove(ctx, work context.Context, o Orphan) error {
-	call, cancel := context.WithTimeout(ctx, a.CallTimeout)
-	defer cancel()
-	seen, err := instanceByID(call, a.Cloud, o.ProjectID, o.InstanceID)
+	seen, err := instanceByID(ctx, a.Cloud, o.ProjectID, o.InstanceID)
 	if err != nil {
 		return fmt.Errorf("read orphan %s again: %w", o.InstanceID, err)
 	}
@@ -207,9 +236,7 @@ func (a *Auditor) remove(ctx, work context.Context, o Orphan) error {
 		if err != nil || !ok {
 			return err
 		}
-		deleting, cancel := context.WithTimeout(work, a.CallTimeout)
-		defer cancel()
-		_, _, err = a.Deleter.DeleteInstance(deleting, o.ProjectID, o.InstanceID)
+		_, _, err = a.Deleter.DeleteInstance(work, o.ProjectID, o.InstanceID)
 		d = afterOrphanDelete(o, err)
 	}
 	log := a.Log.With("instance", o.InstanceID, "request", o.RequestID)

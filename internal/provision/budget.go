@@ -96,6 +96,7 @@ type purse struct {
 	learnt    float64
 	throttled bool // told in the log
 	waiting   [lanes][]*waiter
+	anew      [lanes]bool      // the next slot is for what has not begun
 	again     [lanes]time.Time // no slots are to be had before
 	given     [lanes]int       // slots, each forgotten within a second or so
 	givenAt   time.Time
@@ -103,7 +104,10 @@ type purse struct {
 }
 
 // waiter is a call that waits for its slot. The zero time means at once.
-type waiter struct{ slot chan time.Time }
+type waiter struct {
+	slot  chan time.Time
+	begun bool // it belongs to an errand that has begun
+}
 
 const (
 	// budgetNews is how often a worker that calls tells and asks the fleet, and so
@@ -115,8 +119,8 @@ const (
 	askEvery = 20 * time.Millisecond
 	// slotGrace is how long after its time a slot is good.
 	slotGrace = 100 * time.Millisecond
-	// readPatience bounds the wait of one read, so that a round of reads does not
-	// wait for one project's slots.
+	// readPatience bounds the wait of a read that begins something, so that a round of
+	// reads does not wait for one project's slots.
 	readPatience = 2 * time.Second
 )
 
@@ -124,20 +128,14 @@ const (
 var errNoSlot = errors.New("the rate budget had no slot in time")
 
 // Wait returns when a call to the project may leave. It waits for at most half of
-// the time that ctx leaves, so that the call has the other half.
+// the time that ctx leaves, so that the call has the other half; one of an errand that
+// has begun waits for as long as it takes.
 func (b *Budget) Wait(ctx context.Context, project string, lane Lane) error {
 	if b == nil || b.passes(project) {
 		return nil
 	}
 	began := time.Now()
-	limit := time.Hour
-	if deadline, ok := ctx.Deadline(); ok {
-		limit = time.Until(deadline) / 2
-	}
-	if lane == LaneRead {
-		limit = min(limit, readPatience)
-	}
-	err := b.wait(ctx, project, lane, limit)
+	err := b.wait(ctx, project, lane)
 	if b.Waited != nil {
 		b.Waited(lane, time.Since(began))
 	}
@@ -163,23 +161,14 @@ func (b *Budget) passes(project string) bool {
 	return true
 }
 
-func (b *Budget) wait(ctx context.Context, project string, lane Lane, limit time.Duration) error {
-	patience := time.NewTimer(limit)
+func (b *Budget) wait(ctx context.Context, project string, lane Lane) error {
+	e := errandOf(ctx)
+	patience := time.NewTimer(firstPatience(ctx, lane))
 	defer patience.Stop()
 	for {
-		w := b.queue(project, lane)
-		var slot time.Time
-		select {
-		case slot = <-w.slot:
-		case <-patience.C:
-			b.leave(project, lane, w)
-			return errNoSlot
-		case <-ctx.Done():
-			b.leave(project, lane, w)
-			return errors.Join(errNoSlot, ctx.Err())
-		}
-		if slot.IsZero() {
-			return nil
+		slot, err := b.slot(ctx, project, lane, e, patience)
+		if err != nil || slot.IsZero() {
+			return err
 		}
 		Bell(nil).wait(ctx, time.Until(slot))
 		switch {
@@ -194,8 +183,47 @@ func (b *Budget) wait(ctx context.Context, project string, lane Lane, limit time
 	}
 }
 
-func (b *Budget) queue(project string, lane Lane) *waiter {
-	w := &waiter{slot: make(chan time.Time, 1)}
+// firstPatience is how long a call waits at first.
+func firstPatience(ctx context.Context, lane Lane) time.Duration {
+	if e := errandOf(ctx); e.hasBegun() {
+		return e.patience()
+	}
+	limit := time.Hour
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = time.Until(deadline) / 2
+	}
+	if lane == LaneRead {
+		limit = min(limit, readPatience)
+	}
+	return limit
+}
+
+// slot waits in the queue until it is given a slot. When its patience has ended, an
+// errand that has begun goes on for as long as its claim can be kept.
+func (b *Budget) slot(ctx context.Context, project string, lane Lane, e *errand, patience *time.Timer) (slot time.Time, err error) {
+	w := b.queue(project, lane, e.hasBegun())
+	for {
+		select {
+		case slot = <-w.slot:
+			return slot, nil
+		case <-patience.C:
+			if e.hasBegun() && e.kept(ctx) {
+				patience.Reset(e.patience())
+				continue
+			}
+			err = errNoSlot
+		case <-e.over():
+			err = errNoSlot
+		case <-ctx.Done():
+			err = errors.Join(errNoSlot, ctx.Err())
+		}
+		b.leave(project, lane, w)
+		return slot, err
+	}
+}
+
+func (b *Budget) queue(project string, lane Lane, begun bool) *waiter {
+	w := &waiter{slot: make(chan time.Time, 1), begun: begun}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p := b.purse(project)
@@ -249,7 +277,7 @@ func (b *Budget) most(lane Lane, projects []string, most map[string]int) {
 			continue
 		}
 		p.forget(time.Now())
-		n := max(1, min(int(p.rate*reach.Seconds()), 2*p.given[lane]+2)) - len(p.waiting[lane])
+		n := max(1, min(int(p.rate*reach.Seconds()), 2*p.given[lane]+2)) - p.beginning(lane)
 		if time.Until(p.again[lane]) > reach {
 			n = 0
 		}
@@ -258,6 +286,37 @@ func (b *Budget) most(lane Lane, projects []string, most map[string]int) {
 		}
 		most[project] = max(0, n)
 	}
+}
+
+// beginning counts what waits and belongs to nothing that has begun.
+func (p *purse) beginning(lane Lane) (n int) {
+	for _, w := range p.waiting[lane] {
+		if !w.begun {
+			n++
+		}
+	}
+	return n
+}
+
+// next takes the call that gets the next slot. What has begun and what has not take
+// turns, so that neither keeps the other waiting for ever.
+func (p *purse) next(lane Lane) *waiter {
+	n := max(0, slices.IndexFunc(p.waiting[lane], func(w *waiter) bool { return w.begun != p.anew[lane] }))
+	w := p.waiting[lane][n]
+	p.waiting[lane], p.anew[lane] = slices.Delete(p.waiting[lane], n, n+1), w.begun
+	return w
+}
+
+// scarce reports whether a project's reads may get hardly a slot in the time that one
+// waits for it, so that what comes first in a round is all that gets any.
+func (b *Budget) scarce(project string) bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.purse(project)
+	return p.limited && p.rate*shares[LaneRead]*readPatience.Seconds() < 1
 }
 
 // exhausted bounds claims of projects that get no slot soon to nothing. Others are

@@ -146,8 +146,7 @@ func (b *Budget) give(got map[string]Allotment, read time.Time) (any bool) {
 				} else {
 					p.told.Sent++
 				}
-				p.waiting[lane][0].slot <- slot
-				p.waiting[lane] = p.waiting[lane][1:]
+				p.next(lane).slot <- slot
 			}
 		}
 	}

@@ -1,25 +1,22 @@
 package provision
 
-import "context"
-
 // deleteOne deletes what a request made that is to be cancelled: the instance is read
-// again by its id right before. It is not begun once start has ended.
-func (p *Poller) deleteOne(start, work context.Context, c PollClaim) PollResult {
-	ctx, cancel := context.WithTimeout(work, p.Policy.CallTimeout)
-	defer cancel()
+// again by its id right before. It is not begun once the round's time is over.
+func (r *reading) deleteOne(c PollClaim) PollResult {
+	p, ctx := r.p, r.errand(c)
 	seen := Poll{Err: errNotReached}
-	if start.Err() == nil {
+	if r.start.Err() == nil {
 		seen.Instance, seen.Err = instanceByID(ctx, p.Instances, c.ProjectID, c.InstanceID)
 		p.unsent.note(c.ProjectID, seen.Err)
 	}
-	r, remove := p.Policy.AfterReread(c, seen)
+	result, remove := p.Policy.AfterReread(c, seen)
 	if remove {
 		_, cloudRequest, err := p.Deleter.DeleteInstance(ctx, c.ProjectID, c.InstanceID)
 		p.unsent.note(c.ProjectID, err)
-		r = p.Policy.AfterDelete(c, r, cloudRequest, err)
+		result = p.Policy.AfterDelete(c, result, cloudRequest, err)
 	}
-	p.logDeletion(c, r)
-	return r
+	p.logDeletion(c, result)
+	return result
 }
 
 func (p *Poller) logDeletion(c PollClaim, r PollResult) {

@@ -15,22 +15,22 @@ type Paced struct {
 
 // ListInstances implements InstanceLister.
 func (p Paced) ListInstances(ctx context.Context, projectID string, q InstanceQuery) (InstancePage, error) {
-	return paced(ctx, p.Budget, projectID, func() (InstancePage, error) { return p.Cloud.ListInstances(ctx, projectID, q) })
+	return paced(ctx, p.Budget, projectID, func(ctx context.Context) (InstancePage, error) { return p.Cloud.ListInstances(ctx, projectID, q) })
 }
 
 // Job implements JobReader.
 func (p Paced) Job(ctx context.Context, projectID, jobID string) (Job, error) {
-	return paced(ctx, p.Budget, projectID, func() (Job, error) { return p.Cloud.Job(ctx, projectID, jobID) })
+	return paced(ctx, p.Budget, projectID, func(ctx context.Context) (Job, error) { return p.Cloud.Job(ctx, projectID, jobID) })
 }
 
 // Jobs implements JobReader.
 func (p Paced) Jobs(ctx context.Context, projectID string, w JobWindow) (JobPage, error) {
-	return paced(ctx, p.Budget, projectID, func() (JobPage, error) { return p.Cloud.Jobs(ctx, projectID, w) })
+	return paced(ctx, p.Budget, projectID, func(ctx context.Context) (JobPage, error) { return p.Cloud.Jobs(ctx, projectID, w) })
 }
 
 // DeleteInstance implements InstanceDeleter.
 func (p Paced) DeleteInstance(ctx context.Context, projectID, instanceID string) (jobID, cloudRequestID string, err error) {
-	jobID, err = paced(ctx, p.Budget, projectID, func() (string, error) {
+	jobID, err = paced(ctx, p.Budget, projectID, func(ctx context.Context) (string, error) {
 		var job string
 		job, cloudRequestID, err = p.Cloud.DeleteInstance(ctx, projectID, instanceID)
 		return job, err
@@ -39,12 +39,19 @@ func (p Paced) DeleteInstance(ctx context.Context, projectID, instanceID string)
 }
 
 // paced makes one call once its slot has come.
-func paced[T any](ctx context.Context, b *Budget, project string, call func() (T, error)) (T, error) {
+func paced[T any](ctx context.Context, b *Budget, project string, call func(context.Context) (T, error)) (T, error) {
+	var none T
+	e := errandOf(ctx)
+	if e.hasBegun() && !e.kept(ctx) {
+		return none, &CloudError{Op: "go on with what has begun", Class: ClassNotSent, Err: errNoSlot,
+			Message: "the claim could not be kept until the next call, so it is begun anew"}
+	}
 	if err := b.Wait(ctx, project, LaneRead); err != nil {
-		var none T
 		return none, err
 	}
-	v, err := call()
+	ctx, done := e.call(ctx)
+	defer done()
+	v, err := call(ctx)
 	b.Answered(project, err)
 	return v, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,21 @@ const maxWindow = 30 * 24 * time.Hour
 
 // maxPages is how much of the job list is read in one round.
 const maxPages = 50
+
+// readMany reads what tells about many builds. Where a round gets hardly a slot, what
+// it begins with is drawn, so that each kind of read has its turn.
+func (r *reading) readMany() {
+	first := 0
+	if r.p.Budget.scarce(r.id) {
+		first = rand.IntN(3)
+	}
+	if first < 1 {
+		r.readJobPages()
+	}
+	if first < 2 {
+		r.readInstancePages()
+	}
+}
 
 // readJobPages reads the list of running jobs for builds that are young or late: it
 // tells the progress of a hundred with one call, and of those that are not on it
@@ -116,7 +132,7 @@ func (r *reading) listJobs(group []*watched, name string) error {
 		}
 	}
 	if !r.project.clock.known {
-		r.readJob(r.jobs, group[0])
+		r.readJob(r.errand(group[0].claim), r.jobs, group[0])
 		if j := group[0].poll.Job; j != nil {
 			r.project.clock.see(j.Created, r.created(group[0]))
 		}

@@ -13,8 +13,9 @@ type reading struct {
 	p        *Poller
 	id       string // of the project
 	project  *pollProject
-	began    time.Time // of the round: what claims are as old as they say
-	parallel int       // reads at a time
+	began    time.Time       // of the round: what claims are as old as they say
+	parallel int             // reads at a time
+	ctx      context.Context // the loop's
 	work     context.Context
 	jobs     context.Context // once it has ended no read of a job is started
 	start    context.Context // nor any other read
@@ -47,7 +48,7 @@ func (p *Poller) readProject(ctx, work context.Context, id string, project *poll
 	defer stopJobs()
 	start, stopAll := context.WithTimeout(ctx, p.Policy.CallTimeout)
 	defer stopAll()
-	r := &reading{p: p, id: id, project: project, began: time.Now(), parallel: parallel, work: work, jobs: jobs, start: start}
+	r := &reading{p: p, id: id, project: project, began: time.Now(), parallel: parallel, ctx: ctx, work: work, jobs: jobs, start: start}
 	var unwanted []PollClaim
 	for _, c := range claims {
 		if c.Cancelling {
@@ -57,14 +58,13 @@ func (p *Poller) readProject(ctx, work context.Context, id string, project *poll
 		r.watching = append(r.watching, p.newWatched(c))
 	}
 	project.pages <- struct{}{} // for as long as the one before may still read
-	r.readJobPages()
-	r.readInstancePages()
+	r.readMany()
 	<-project.pages
 	emit(r.judged())
 	deletions := len(unwanted)
 	singles := make([]func(), 0, deletions+len(r.watching))
 	for _, c := range unwanted {
-		singles = append(singles, func() { emit([]PollResult{p.deleteOne(start, work, c)}) })
+		singles = append(singles, func() { emit([]PollResult{r.deleteOne(c)}) })
 	}
 	for _, l := range r.watching {
 		if !l.done {
@@ -123,12 +123,17 @@ var errNotReached = errors.New("there was no time left to read it in this round"
 
 // read makes one call within its own time limit, or none once start has ended.
 func read[T any](r *reading, start context.Context, call func(context.Context) (T, error)) (T, error) {
-	if start.Err() != nil {
+	ctx, cancel := context.WithTimeout(r.work, r.p.Policy.CallTimeout)
+	defer cancel()
+	return readIn(ctx, r, start, call)
+}
+
+// readIn makes a call in a context of its own. What has begun goes on.
+func readIn[T any](ctx context.Context, r *reading, start context.Context, call func(context.Context) (T, error)) (T, error) {
+	if start.Err() != nil && !errandOf(ctx).hasBegun() {
 		var none T
 		return none, errNotReached
 	}
-	ctx, cancel := context.WithTimeout(r.work, r.p.Policy.CallTimeout)
-	defer cancel()
 	v, err := call(ctx)
 	if errors.Is(err, errNoSlot) {
 		err = errNotReached
@@ -137,19 +142,29 @@ func read[T any](r *reading, start context.Context, call func(context.Context) (
 	return v, err
 }
 
+// errand is the context of the calls that are made for one claim alone. Its lease is
+// still as long as one of them may take.
+func (r *reading) errand(c PollClaim) context.Context {
+	p := r.p
+	e := &errand{patient: r.ctx, limit: p.Policy.CallTimeout, until: time.Now().Add(p.Policy.CallTimeout),
+		keep: func(ctx context.Context) (bool, error) { return p.Store.KeepPoll(ctx, c.InstanceID, p.lease()) }}
+	return e.in(r.work)
+}
+
 // readSingle reads what is left of one build: its job, if that may well run, and
 // else its instance.
 func (r *reading) readSingle(l *watched) {
+	ctx := r.errand(l.claim)
 	if !l.ripe && !l.ended && l.poll.Job == nil && l.poll.Instance == nil {
-		if r.readJob(r.jobs, l); l.poll.Job != nil && l.poll.Job.Status == JobRunning {
+		if r.readJob(ctx, r.jobs, l); l.poll.Job != nil && l.poll.Job.Status == JobRunning {
 			return
 		}
 	}
 	if l.poll.Instance == nil {
-		r.readInstance(l)
+		r.readInstance(ctx, l)
 	}
 	if l.needsReason() {
-		r.readJob(r.start, l)
+		r.readJob(ctx, r.start, l)
 	}
 }
 
@@ -166,8 +181,8 @@ func (l *watched) needsReason() bool {
 	return i.Status == InstanceCreateFail || (l.ended || l.late) && l.claim.Age > unknownJob
 }
 
-func (r *reading) readJob(start context.Context, l *watched) {
-	job, err := read(r, start, func(ctx context.Context) (Job, error) { return r.p.Jobs.Job(ctx, r.id, l.claim.JobID) })
+func (r *reading) readJob(ctx, start context.Context, l *watched) {
+	job, err := readIn(ctx, r, start, func(ctx context.Context) (Job, error) { return r.p.Jobs.Job(ctx, r.id, l.claim.JobID) })
 	if err != nil {
 		l.poll.Err = errors.Join(l.poll.Err, ignoreAbsent(err))
 		return
@@ -176,8 +191,8 @@ func (r *reading) readJob(start context.Context, l *watched) {
 }
 
 // readInstance reads one instance by its id.
-func (r *reading) readInstance(l *watched) {
-	found, err := read(r, r.start, func(ctx context.Context) (*Instance, error) {
+func (r *reading) readInstance(ctx context.Context, l *watched) {
+	found, err := readIn(ctx, r, r.start, func(ctx context.Context) (*Instance, error) {
 		return instanceByID(ctx, r.p.Instances, r.id, l.claim.InstanceID)
 	})
 	if err != nil {

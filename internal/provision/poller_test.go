@@ -114,6 +114,8 @@ func (s *pollRows) ClaimPolls(_ context.Context, q ClaimQuery) ([]PollClaim, err
 	return out, nil
 }
 
+func (s *pollRows) KeepPoll(context.Context, string, time.Duration) (bool, error) { return true, nil }
+
 func (s *pollRows) RecordPolls(_ context.Context, batch []PollResult) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -245,6 +245,9 @@ type LookStore interface {
 	// ClaimLooks takes due requests that must be looked for: those whose lease
 	// ended, whose outcome is unknown, and those that look before they call.
 	ClaimLooks(ctx context.Context, q ClaimQuery) ([]LookClaim, error)
+	// KeepLook makes a claim hold for a lease from now, or tells that it is not the
+	// last one any more.
+	KeepLook(ctx context.Context, requestID string, fence int64, lease time.Duration) (ok bool, err error)
 	RecordLooks(ctx context.Context, batch []LookResult) error
 	// NoteMarksSeen notes that a mark of ours came back in a list of the project, so
 	// that tags can be relied on there.
@@ -258,6 +261,9 @@ type LookStore interface {
 type PollStore interface {
 	// ClaimPolls takes instances whose next look is due by moving it forward.
 	ClaimPolls(ctx context.Context, q ClaimQuery) ([]PollClaim, error)
+	// KeepPoll puts the next look off until a lease from now, or tells that nobody needs
+	// to look any more.
+	KeepPoll(ctx context.Context, instanceID string, lease time.Duration) (ok bool, err error)
 	RecordPolls(ctx context.Context, batch []PollResult) error
 	NoteMarksSeen(ctx context.Context, projectID string) error
 	BuildStore

@@ -42,13 +42,13 @@ func (r *Reconciler) Run(ctx, work context.Context) {
 
 	inFlight := newRoom(r.Concurrency)
 	var backlog atomic.Bool // the last claim left something that is due
-	repeat(ctx, "reconciler", r.Health, r.Due, func(context.Context) (bool, error) {
+	repeat(ctx, "reconciler", r.Health, r.Due, func(ctx context.Context) (bool, error) {
 		claims, deadline, more, err := r.claim(work, inFlight)
 		backlog.Store(more)
 		for _, claim := range claims {
 			inFlight.enter(claim.ProjectID)
 			looks.Go(func() {
-				result := r.lookUntil(work, deadline, claim)
+				result := r.lookUntil(ctx, work, deadline, claim)
 				if err := findings.put(work, result); err != nil {
 					r.Log.Warn("a finding could not be recorded before the worker stopped; it is looked for again when its lease ends", "request", claim.RequestID)
 				}
@@ -72,7 +72,7 @@ func (r *Reconciler) Round(work context.Context) (more bool, err error) {
 		return false, err
 	}
 	results := make([]LookResult, len(claims))
-	inParallel(indices(claims), r.Concurrency, func(i int) { results[i] = r.lookUntil(work, deadline, claims[i]) })
+	inParallel(indices(claims), r.Concurrency, func(i int) { results[i] = r.lookUntil(work, work, deadline, claims[i]) })
 	return more, r.record(work, results)
 }
 
@@ -100,10 +100,14 @@ func (r *Reconciler) record(ctx context.Context, batch []LookResult) error {
 	return err
 }
 
-func (r *Reconciler) lookUntil(work context.Context, deadline time.Time, c LookClaim) LookResult {
-	ctx, cancel := context.WithDeadline(work, deadline)
-	defer cancel()
-	return r.look(ctx, c)
+// lookUntil looks, with calls that end before the deadline. Where they have to wait for
+// their slots the claim is kept, and the deadline moves with it; not once ctx has ended.
+func (r *Reconciler) lookUntil(ctx, work context.Context, deadline time.Time, c LookClaim) LookResult {
+	e := &errand{patient: ctx, limit: r.Policy.CallTimeout, until: deadline,
+		keep: func(ctx context.Context) (bool, error) {
+			return r.Store.KeepLook(ctx, c.RequestID, c.Fence, r.Policy.Lease)
+		}}
+	return r.look(e.in(work), c)
 }
 
 // look lists what bears the request's name and decides what it means.

@@ -1,6 +1,9 @@
 package provision
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // room bounds the calls in flight. A project that has none may always have one, even
 // where the others have taken all: calls that hang until their time limit must not
@@ -26,6 +29,13 @@ func (r *room) count(project string, n int) {
 	if r.of[project] += n; r.of[project] == 0 {
 		delete(r.of, project)
 	}
+}
+
+// without leaves out the projects that have something in flight.
+func (r *room) without(projects []string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(projects), func(project string) bool { return r.of[project] > 0 })
 }
 
 // free is how many more there is room for, whatever their project.

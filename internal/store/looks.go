@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -62,6 +63,13 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 		return c, err
 	})
 	return claims, translate(err)
+}
+
+// KeepLook implements provision.LookStore.
+func (s *Store) KeepLook(ctx context.Context, requestID string, fence int64, lease time.Duration) (bool, error) {
+	tag, err := s.pool.Exec(ctx, `update requests set next_attempt_at = now() + make_interval(secs => $3)
+		where request_id = $1 and fence = $2 and state = 'creating'`, requestID, fence, seconds(lease))
+	return tag.RowsAffected() == 1, translate(err)
 }
 
 // Where tags cannot be relied on only one open request may hold a name: the

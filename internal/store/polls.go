@@ -51,6 +51,13 @@ func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provi
 	return claims, translate(err)
 }
 
+// KeepPoll implements provision.PollStore.
+func (s *Store) KeepPoll(ctx context.Context, instanceID string, lease time.Duration) (bool, error) {
+	tag, err := s.pool.Exec(ctx, `update instances set next_look_at = now() + make_interval(secs => $2)
+		where instance_id = $1 and next_look_at is not null`, instanceID, seconds(lease))
+	return tag.RowsAffected() == 1, translate(err)
+}
+
 // What a poll writes is guarded by the instance being the request's and the
 // request still being built, and its row is held: so a poll that comes late
 // changes nothing, and the events of one request are committed in the order of

@@ -21,6 +21,7 @@ type Store interface {
 	provision.BudgetStore
 	provision.BuildStore
 	ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provision.PollClaim, error)
+	KeepPoll(ctx context.Context, instanceID string, lease time.Duration) (bool, error)
 	RecordPolls(ctx context.Context, batch []provision.PollResult) error
 	Cancel(ctx context.Context, ids []string, by string) ([]provision.CancelFound, error)
 	Retry(ctx context.Context, id string, sealedPassword []byte, by string) (bool, error)
@@ -46,6 +47,7 @@ func Conform(t *testing.T, run func(t *testing.T, check func(t *testing.T, s Sto
 		"adopting":                         adopting,
 		"polling":                          polling,
 		"a late poll":                      latePoll,
+		"a claim that is kept":             keeping,
 		"how long builds take":             learning,
 		"events":                           telling,
 		"cancelling what never called":     cancelPending,

@@ -188,3 +188,45 @@ func latePoll(b *bench) {
 	b.recordPoll(wrong)
 	b.events("a", "accepted:pending creating:creating building:building ready:ready")
 }
+
+func keeping(b *bench) {
+	b.accept("a")
+	b.record(failed(b.create(), provision.OutcomeUnknown, provision.ClassLost, provision.Next{State: provision.Creating}))
+	keep := func(fence int64) bool {
+		b.t.Helper()
+		ok, err := b.KeepLook(b.t.Context(), "a", fence, lease)
+		b.must(err)
+		return ok
+	}
+	l := b.look()
+	b.sleep(lease - time.Second)
+	if !keep(l.Fence) {
+		b.t.Fatal("the claim is not kept")
+	}
+	b.sleep(lease - time.Second)
+	b.nothing()
+	b.sleep(time.Second)
+	if next := b.look(); keep(l.Fence) || !keep(next.Fence) {
+		b.t.Fatal("an earlier claim is kept, or the last one is not")
+	}
+	b.build("b")
+	b.poll()
+	b.sleep(lease - time.Second)
+	keepPoll := func() bool {
+		b.t.Helper()
+		ok, err := b.KeepPoll(b.t.Context(), "i-b", lease)
+		b.must(err)
+		return ok
+	}
+	if !keepPoll() {
+		b.t.Fatal("the next look is not put off")
+	}
+	b.sleep(lease - time.Second)
+	if got := b.polls(); len(got) > 0 {
+		b.t.Fatalf("claimed all the same: %v", got)
+	}
+	b.recordPoll(readyOf("b"))
+	if keepPoll() {
+		b.t.Fatal("what is ready is to be looked at again")
+	}
+}

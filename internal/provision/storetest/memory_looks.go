@@ -32,6 +32,18 @@ func (m *Memory) ClaimLooks(_ context.Context, q provision.ClaimQuery) (claims [
 	return claims, nil
 }
 
+// KeepLook implements provision.LookStore.
+func (m *Memory) KeepLook(_ context.Context, requestID string, fence int64, lease time.Duration) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.requests[requestID]
+	if r == nil || r.fence != fence || r.state != provision.Creating {
+		return false, nil
+	}
+	r.due = m.now().Add(lease)
+	return true, nil
+}
+
 func (m *Memory) lookClaim(r *request) provision.LookClaim {
 	c := provision.LookClaim{RequestID: r.ID, Fence: r.fence, ProjectID: r.ProjectID, Name: r.Name, Spec: r.Spec, Mark: r.mark, Prepaid: r.Prepaid,
 		Looks: r.looks, LastMessage: "no answer was recorded", Settled: !r.settledAt.After(m.now()),

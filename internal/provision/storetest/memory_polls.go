@@ -32,6 +32,18 @@ func (m *Memory) ClaimPolls(_ context.Context, q provision.ClaimQuery) (claims [
 	return claims, nil
 }
 
+// KeepPoll implements provision.PollStore.
+func (m *Memory) KeepPoll(_ context.Context, instanceID string, lease time.Duration) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := m.instances[instanceID]
+	if i == nil || i.due.IsZero() {
+		return false, nil
+	}
+	i.due = m.now().Add(lease)
+	return true, nil
+}
+
 func (m *Memory) pollClaim(r *request, i *instance) provision.PollClaim {
 	now := m.now()
 	since := func(t time.Time) time.Duration {
