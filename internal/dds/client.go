@@ -148,8 +148,8 @@ func isSegment(s string) bool {
 // passwordIn returns the password of a create body.
 func passwordIn(body []byte) (password string) {
 	w := walker{source: body}
-	w.members(func(key string) {
-		if value := w.value(); key == "password" {
+	w.members(func(key []byte) {
+		if value := w.value(); string(key) == "password" {
 			_ = json.Unmarshal(value, &password) // as it is, if it is a string
 		}
 	})

@@ -44,8 +44,8 @@ func (a answer) instances(wanted map[string]bool) (provision.InstancePage, error
 	var total text
 	listed, isList, identified := false, true, true
 	w := walker{source: a.body}
-	w.members(func(key string) {
-		switch key {
+	w.members(func(key []byte) {
+		switch string(key) {
 		case "instances":
 			first := w.next()
 			listed, isList = first == '[', first == '[' || first == 'n'
@@ -84,9 +84,9 @@ type item struct {
 func (w *walker) item() (i item) {
 	w.next()
 	start := w.at
-	w.members(func(key string) {
+	w.members(func(key []byte) {
 		value := w.value()
-		switch key {
+		switch string(key) {
 		case "id":
 			i.id = value
 		case "name":
@@ -127,7 +127,8 @@ func (w *walker) item() (i item) {
 // has no id, or one that is none.
 func (l *item) read(s secrets, wanted map[string]bool) (provision.Instance, bool) {
 	given := l.id.text()
-	if wanted != nil && given != "" && !wanted[string(given)] {
+	whole, known := wanted[string(given)]
+	if wanted != nil && given != "" && !known {
 		// It is compared with what is wanted, and goes no further.
 		return provision.Instance{}, true
 	}
@@ -137,7 +138,7 @@ func (l *item) read(s secrets, wanted map[string]bool) (provision.Instance, bool
 	}
 	i := provision.Instance{ID: id, Status: s.words(l.status.text()), Mode: s.text(l.mode.text()),
 		Actions: l.readActions(s), Tags: l.readTags(s)}
-	if wanted == nil || i.Status != provision.InstanceCreating && len(i.Actions) == 0 {
+	if wanted == nil || whole && i.Status != provision.InstanceCreating && len(i.Actions) == 0 {
 		l.readRest(&i, s)
 	}
 	return i, true
@@ -159,8 +160,8 @@ func (l *item) readTags(s secrets) map[string]string {
 	w.items(func() {
 		var key, value raw
 		isTag := w.next() == '{'
-		w.members(func(name string) {
-			switch v := w.value(); name {
+		w.members(func(name []byte) {
+			switch v := w.value(); string(name) {
 			case "key":
 				key = v
 			case "value":
@@ -177,16 +178,16 @@ func (l *item) readTags(s secrets) map[string]string {
 // readAddresses returns where the nodes listen: nowhere until the machines exist.
 func (l *item) readAddresses(s secrets, port string) (addresses []string) {
 	w := walker{source: l.groups}
-	node := func(key string) {
-		if value := w.value(); key == "private_ip" {
+	node := func(key []byte) {
+		if value := w.value(); string(key) == "private_ip" {
 			if ip := value.text(); ip != "" && port != "" {
 				addresses = append(addresses, net.JoinHostPort(s.text(ip), port))
 			}
 		}
 	}
 	w.items(func() {
-		w.members(func(key string) {
-			if key != "nodes" {
+		w.members(func(key []byte) {
+			if string(key) != "nodes" {
 				w.value()
 				return
 			}
@@ -201,8 +202,8 @@ func (l *item) readRest(i *provision.Instance, s secrets) {
 	i.Name, i.Port, i.Region = s.text(l.name.text()), s.text(l.port.text()), s.text(l.region.text())
 	i.VPCID, i.SubnetID, i.Created = s.text(l.vpcID.text()), s.text(l.subnetID.text()), s.text(l.created.text())
 	w := walker{source: l.datastore}
-	w.members(func(key string) {
-		switch value := w.value(); key {
+	w.members(func(key []byte) {
+		switch value := w.value(); string(key) {
 		case "type":
 			i.Datastore = s.text(value.text())
 		case "version":

@@ -23,19 +23,22 @@ func (r raw) text() (t text) {
 }
 
 // members calls each for every member of an object, with its value next; each goes
-// past that. Anything else is passed.
-func (w *walker) members(each func(key string)) {
+// past that, and keeps nothing of key. Anything else is passed.
+func (w *walker) members(each func(key []byte)) {
 	if !w.enter('{') {
 		return
 	}
 	for first := true; w.more('}', first); first = false {
-		var key string
-		if name := w.value(); len(name) == 0 || name[0] != '"' {
+		name := w.value()
+		if len(name) == 0 || name[0] != '"' {
 			w.at = -1
-		} else if isPlain(name) {
-			key = string(name[1 : len(name)-1])
-		} else {
-			_ = json.Unmarshal(name, &key) // a string it is
+			return
+		}
+		key := []byte(name[1 : len(name)-1])
+		if !isPlain(name) {
+			var unescaped string
+			_ = json.Unmarshal(name, &unescaped) // a string it is
+			key = []byte(unescaped)
 		}
 		w.expect(':')
 		each(key)

@@ -10,18 +10,19 @@ import (
 )
 
 func TestAPageTellsOnlyWhatIsWanted(t *testing.T) {
-	const answer = `{"total_count":4,"instances":[
+	const answer = `{"total_count":5,"instances":[
 		{"id":"i1","status":"creating","actions":["CREATE"],"mode":"Single","tags":[{"key":"provision-request","value":"m"}],"groups":[{"nodes":[{"private_ip":"10.0.0.1"}]}]},
 		{"id":"i2","status":"normal","actions":["CREATE"],"port":"8635"},
 		{"id":"i3","status":"normal","actions":[],"port":"8635","groups":[{"nodes":[{"private_ip":"10.0.0.3"}]}]},
-		{"id":"i4","status":"normal","actions":[],"name":"MIIFvgYJKoZIhvcNAQcCoIIFrzCCBasCAQExDTALBglghkgBZQMEAgEw+/CANARY=="}]}`
+		{"id":"i4","status":"normal","actions":[],"name":"MIIFvgYJKoZIhvcNAQcCoIIFrzCCBasCAQExDTALBglghkgBZQMEAgEw+/CANARY=="},
+		{"id":"i5","status":"normal","actions":[],"port":"8635"}]}`
 	var query string
 	c, _ := served(t, func(w http.ResponseWriter, r *http.Request) {
 		query = r.URL.Query().Get("mode")
 		says(200, nil, answer)(w, r)
 	})
-	page, err := c.ListInstances(t.Context(), project, provision.InstanceQuery{Mode: "Single", Wanted: map[string]bool{"i1": true, "i2": true, "i3": true}})
-	if err != nil || query != "Single" || page.Total != 4 || len(page.Instances) != 4 {
+	page, err := c.ListInstances(t.Context(), project, provision.InstanceQuery{Mode: "Single", Wanted: map[string]bool{"i1": true, "i2": true, "i3": true, "i5": false}})
+	if err != nil || query != "Single" || page.Total != 5 || len(page.Instances) != 5 {
 		t.Fatalf("%v, asked for mode %q, %d of %d", err, query, len(page.Instances), page.Total)
 	}
 	building := provision.Instance{ID: "i1", Status: "creating", Actions: []string{"CREATE"}, Mode: "Single", Tags: map[string]string{"provision-request": "m"}}
@@ -36,6 +37,9 @@ func TestAPageTellsOnlyWhatIsWanted(t *testing.T) {
 	}
 	if got := page.Instances[3]; !reflect.DeepEqual(got, provision.Instance{}) {
 		t.Errorf("what is not wanted is %+v", got)
+	}
+	if got := page.Instances[4]; got.ID != "i5" || got.Status != "normal" || got.Detail != nil {
+		t.Errorf("what is known is %+v", got)
 	}
 }
 

@@ -283,7 +283,7 @@ func (r *reading) listInstances(m *listMap, mode string, wanted []wantedItem, by
 func (r *reading) readPages(m *listMap, mode string, pages []listPage, created map[string]time.Time, byID map[string]*watched, horizon time.Time) (found int, failed error) {
 	want := make(map[string]bool, len(created))
 	for id := range created {
-		want[id] = true
+		want[id] = byID[id].poll.Instance == nil
 	}
 	var mu sync.Mutex
 	var barren []listPage

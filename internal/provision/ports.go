@@ -123,7 +123,8 @@ type InstanceQuery struct {
 	Offset int    // counts instances
 	Limit  int    // 1 to 100; 0: 100
 	// Wanted are the ids that are to be read; nil: all. Others come empty, in their
-	// places; those that are still being built come with what decides that and Tags.
+	// places; those that are still being built, or false here because all of it is
+	// known, come with what decides that and Tags.
 	Wanted map[string]bool
 }
 
