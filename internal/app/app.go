@@ -144,9 +144,9 @@ func (a *App) act(ctx context.Context, p parts, ready *atomic.Bool) error {
 	return nil
 }
 
-// Migrate brings the database and the streams to what this version needs, unless
-// the database must not act. The recipient that the streams publish is replaced by one of another identity only
-// with replaceRecipient.
+// Migrate brings the database and the streams to what this version needs, unless the
+// database must not act. The recipient that the streams publish is replaced by one of
+// another identity only with replaceRecipient.
 func (a *App) Migrate(ctx context.Context, replaceRecipient bool) (err error) {
 	o, err := a.operate(ctx)
 	if err != nil {

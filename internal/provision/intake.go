@@ -199,12 +199,23 @@ func (s Served) unserved(projectID, region string) string {
 // accept writes the requests of a batch and acknowledges them. Messages that
 // bear one id with different bodies go one after the other, so that the database
 // decides whose the id is.
-func (in *Intake) accept(ctx context.Context, all []*incoming) error {
-	var batch, later []*incoming
+func (in *Intake) accept(ctx context.Context, all []*incoming) (err error) {
+	for len(all) > 0 && err == nil {
+		all, err = in.acceptFirst(ctx, all)
+	}
+	return err
+}
+
+// acceptFirst accepts the first body of each id, wherever it comes again, and returns
+// the messages that bear one of these ids with another body.
+func (in *Intake) acceptFirst(ctx context.Context, all []*incoming) (later []*incoming, err error) {
+	var batch []*incoming
 	first, twins := map[string]*incoming{}, []*incoming{}
 	for _, i := range all {
+		if i.rejected != nil {
+			continue
+		}
 		switch f := first[i.request.ID]; {
-		case i.rejected != nil:
 		case f == nil:
 			first[i.request.ID] = i
 			batch = append(batch, i)
@@ -215,15 +226,15 @@ func (in *Intake) accept(ctx context.Context, all []*incoming) error {
 		}
 	}
 	if len(batch) == 0 {
-		return nil
+		return nil, nil
 	}
 	defer ring(in.Accepted)
-	err := writeAll(ctx, in.Health, batch, in.write, func(_ context.Context, i *incoming, err error) error {
+	err = writeAll(ctx, in.Health, batch, in.write, func(_ context.Context, i *incoming, err error) error {
 		i.refuse(CodeUnstorable, i.request.ProjectID, Violations{{Path: "body", Given: "see the message's copy", Allowed: err.Error()}})
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, i := range twins {
 		if f := first[i.request.ID]; f.rejected == nil {
@@ -232,7 +243,7 @@ func (in *Intake) accept(ctx context.Context, all []*incoming) error {
 			i.refuse(f.rejected.Code, f.rejected.ProjectID, f.rejected.Reasons)
 		}
 	}
-	return in.accept(ctx, later)
+	return later, nil
 }
 
 // write takes in one batch, and hands the creator what it claimed on the way.

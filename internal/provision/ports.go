@@ -218,7 +218,8 @@ type Sealer interface {
 	Open(sealed []byte, context string) (Secret, error)
 }
 
-// ---- the store: one small interface for each loop ----
+// ---- the store: one small interface for each loop; those of the audit, the budget,
+// what builds take and pruning stand beside what needs them ----
 
 // IntakeStore keeps what arrives.
 type IntakeStore interface {

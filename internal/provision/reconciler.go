@@ -172,7 +172,7 @@ func (r *Reconciler) adopted(ctx context.Context, c LookClaim, result LookResult
 // proved nothing.
 func (r *Reconciler) recordAsFailed(ctx context.Context, l LookResult, cause error) error {
 	r.Log.Error("a finding cannot be stored; it is looked for again", "request", l.RequestID, "error", cause)
-	plain := LookResult{RequestID: l.RequestID, Fence: l.Fence, Kind: "looked", Detail: "the finding could not be stored",
+	plain := LookResult{RequestID: l.RequestID, Fence: l.Fence, Kind: KindLooked, Detail: "the finding could not be stored",
 		Next: Next{State: Creating, Delay: r.Policy.LookMax, WaitingFor: "a look whose finding can be stored"}}
 	return writeOne(ctx, r.Health, plain, r.Store.RecordLooks)
 }

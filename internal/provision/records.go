@@ -63,6 +63,15 @@ const (
 	CodeRules      = "RULES"      // the body breaks rules
 	CodeIDReused   = "ID_REUSED"  // a known id came with another body
 	CodeUnstorable = "UNSTORABLE" // the database will not take it
+	CodeLost       = "LOST"       // it was taken in, and the database restored from before that
+)
+
+// Kinds of an event that are told apart here; the others stand beside what the store
+// writes.
+const (
+	KindLooked  = "looked"
+	KindAdopted = "adopted"
+	KindOrphan  = "orphan" // about an instance that its request does not hold
 )
 
 // ClaimQuery asks for rows to act on.
@@ -174,7 +183,7 @@ type LookClaim struct {
 type LookResult struct {
 	RequestID      string
 	Fence          int64
-	Kind           string // of the event: "looked", "adopted"
+	Kind           string // of the event: KindLooked or KindAdopted
 	Detail         string // what was seen, in words
 	Failure        *Failure
 	Next           Next

@@ -24,10 +24,6 @@ type Recovery struct {
 	told  map[string]Told
 }
 
-// KindOrphan is the kind of an event about an instance that its request does not
-// hold.
-const KindOrphan = "orphan"
-
 // Add takes an event in; they come in the order of each request.
 func (r *Recovery) Add(e Event) {
 	r.last = max(r.last, e.ID)

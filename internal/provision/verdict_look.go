@@ -23,7 +23,7 @@ type Look struct {
 
 // AfterLook returns what a complete look at the request's name means.
 func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
-	r := LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: "looked", Detail: describe(c, look)}
+	r := LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: KindLooked, Detail: describe(c, look)}
 	found := c.candidates(look)
 	switch {
 	case look.Held != nil:
@@ -47,7 +47,7 @@ func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
 	}
 	if len(found) > 0 {
 		oldest := slices.MinFunc(found, func(a, b Instance) int { return strings.Compare(a.Created, b.Created) })
-		r.Kind, r.Adopt = "adopted", &oldest
+		r.Kind, r.Adopt = KindAdopted, &oldest
 		r.Orphans = slices.DeleteFunc(found, func(i Instance) bool { return i.ID == oldest.ID })
 		r.Next = Next{State: Building}
 		return r
@@ -206,7 +206,7 @@ func (p Policy) LookFailed(c LookClaim, err error) LookResult {
 	case !c.MayHaveRun:
 		next.State, next.LookFirst = Pending, true
 	}
-	return LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: "looked", Unsent: ce.Class == ClassNotSent,
+	return LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: KindLooked, Unsent: ce.Class == ClassNotSent,
 		Detail: "the look failed and proves nothing: " + ce.Error(), Next: next, CloudRequestID: ce.RequestID}
 }
 

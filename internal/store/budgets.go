@@ -90,12 +90,7 @@ func (s *Store) SaveBudgets(ctx context.Context, states map[string]*provision.Bu
 	scopes := slices.Sorted(maps.Keys(states))
 	type row = provision.BudgetState
 	each := func(get func(row) time.Time) []*time.Time {
-		return column(scopes, func(scope string) *time.Time {
-			if t := get(*states[scope]); !t.IsZero() {
-				return &t
-			}
-			return nil
-		})
+		return column(scopes, func(scope string) *time.Time { return moment(get(*states[scope])) })
 	}
 	number := func(get func(row) float64) []float64 {
 		return column(scopes, func(scope string) float64 { return get(*states[scope]) })

@@ -52,16 +52,15 @@ func (s *Store) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]pro
 	return claims, translate(err)
 }
 
-// An attempt's outcome is recorded once, whoever holds the request by now; the
-// request changes only under the fencing number of the claim. So a batch that is
-// written again, because the answer to its commit was lost, changes nothing. The
-// requests are held first, in the order in which claims hold them: requests, then
-// attempts. What a late answer names lives, whatever
-// a look has found or is about to: it is looked for at once, before anybody calls. Where tags are not proved a
-// request looks again before its next call, for who has its name by then. What was
-// wished cancelled since the claim ends here if no call can have run; else a look
-// or the poller goes on. A new instance of a project
-// whose tags are not proved yet is looked at soon, to prove them.
+// An attempt's outcome is recorded once, whoever holds the request by now; the request
+// changes only under the fencing number of the claim. So a batch that is written again,
+// because the answer to its commit was lost, changes nothing. The requests are held
+// first, in the order in which claims hold them: requests, then attempts. What a late
+// answer names lives, whatever a look has found or is about to: it is looked for at
+// once, before anybody calls. Where tags are not proved a request looks again before
+// its next call, for who has its name by then. What was wished cancelled since the
+// claim ends here if no call can have run; else a look or the poller goes on. A new
+// instance of a project whose tags are not proved yet is looked at soon, to prove them.
 const recordCreatesSQL = `
 with input as (
 	select * from unnest($1::text[], $2::bigint[], $3::int[], $4::text[], $5::float8[], $6::text[], $7::float8[], $8::bool[], $9::text[],

@@ -18,7 +18,7 @@ var ErrElsewhere = errors.New("the database is not where it was: it is being che
 // by timeline, which moves whenever a replica takes over.
 type place struct{ home, timeline string }
 
-// whereSQL needs no rights. A server that does not tell its timeline has none.
+// Neither needs rights. A server that does not tell its timeline has none.
 const (
 	homeSQL     = `select (select system_identifier from pg_control_system())::text || '/' || oid::text from pg_database where datname = current_database()`
 	timelineSQL = `select case when pg_is_in_recovery() then '' else substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end`

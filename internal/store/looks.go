@@ -72,12 +72,12 @@ func (s *Store) KeepLook(ctx context.Context, requestID string, fence int64, lea
 	return tag.RowsAffected() == 1, translate(err)
 }
 
-// Where tags cannot be relied on only one open request may hold a name: the
-// others wait for their turn before they note who else has it. A look after which
-// a request waits for the same as before is no event; one that adopts for a pending
-// request, or fails it, tells two, so that the events are a way through the states. A look
-// that lets a request call is conclusive: one that was wished cancelled meanwhile
-// ends with it, and one that is retried gets its new mark. What is recorded for it already is followed
+// Where tags cannot be relied on only one open request may hold a name: the others wait
+// for their turn before they note who else has it. A look after which a request waits
+// for the same as before is no event; one that adopts for a pending request, or fails
+// it, tells two, so that the events are a way through the states. A look that lets a
+// request call is conclusive: one that was wished cancelled meanwhile ends with it, and
+// one that is retried gets its new mark. What is recorded for it already is followed
 // again when it is adopted.
 const recordLooksSQL = `
 with input as (

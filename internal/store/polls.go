@@ -155,6 +155,7 @@ func (s *Store) RecordPolls(ctx context.Context, batch []provision.PollResult) e
 	return translate(err)
 }
 
+// moment is nil for the zero time, so that an absent time is NULL.
 func moment(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

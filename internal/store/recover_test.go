@@ -74,7 +74,7 @@ func TestRecover(t *testing.T) {
 	if id := d.identity(); id.Home != id.Here || id.Epoch != 2 || id.LastEvent <= 5005+900 {
 		t.Errorf("the identity: %+v", id)
 	}
-	if n := one[int](d, `select count(*) from rejections where code = 'LOST' and stream_sequence < 0`); n != 2 {
+	if n := one[int](d, `select count(*) from rejections where code = $1 and stream_sequence < 0`, provision.CodeLost); n != 2 {
 		t.Errorf("%d requests are told as lost, want 2", n)
 	}
 

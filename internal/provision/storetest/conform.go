@@ -184,7 +184,7 @@ func (b *bench) recordPoll(results ...provision.PollResult) {
 }
 
 func seen(c provision.LookClaim, next provision.Next) provision.LookResult {
-	return provision.LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: "looked", Next: next}
+	return provision.LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: provision.KindLooked, Next: next}
 }
 
 // build brings a request to the state building.

@@ -96,7 +96,7 @@ func adopting(b *bench) {
 			continue
 		}
 		r := seen(l, provision.Next{State: provision.Building})
-		r.Kind, r.Adopt = "adopted", &provision.Instance{ID: "i", Name: l.Name, Status: "creating"}
+		r.Kind, r.Adopt = provision.KindAdopted, &provision.Instance{ID: "i", Name: l.Name, Status: "creating"}
 		r.Orphans = []provision.Instance{{ID: "surplus", Name: l.Name}}
 		for range 2 {
 			b.recordLook(r)
@@ -129,7 +129,7 @@ func lookEnds(b *bench) {
 		r := seen(l, provision.Next{State: provision.Failed})
 		if r.Failure = (&provision.Failure{Message: "why"}); l.RequestID == "b" {
 			r = seen(l, provision.Next{State: provision.Building})
-			r.Kind, r.Adopt = "adopted", &provision.Instance{ID: "i"}
+			r.Kind, r.Adopt = provision.KindAdopted, &provision.Instance{ID: "i"}
 		}
 		b.recordLook(r)
 	}
