@@ -85,7 +85,7 @@ func newSender(h HTTP) *sender {
 		TLSHandshakeTimeout:    h.HandshakeTimeout,
 		ResponseHeaderTimeout:  h.HeaderTimeout,
 		MaxResponseHeaderBytes: 256 << 10, // tokens of up to 100 kB are documented
-		WriteBufferSize:        16 << 10,  // so that a call with a token of some kilobytes leaves in one write
+		WriteBufferSize:        16 << 10,  // so that a header with a token of some kilobytes leaves in one write
 		MaxIdleConns:           h.Concurrency,
 		MaxIdleConnsPerHost:    h.Concurrency,
 		// Shorter than gateways keep theirs: a create that meets a connection
