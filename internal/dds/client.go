@@ -9,7 +9,6 @@
 package dds
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,22 +47,23 @@ type Tokens interface {
 	Refused(t tokencache.Token, surely bool)
 }
 
+// language is that of the cloud's messages.
+const language = "en-us"
+
 // Config is what a Client needs.
 type Config struct {
 	Endpoint string // of DDS, like https://dds.{region}.myhuaweicloud.com; {region} is replaced
 	Region   string
-	Language string // of the cloud's messages: en-us (the default) or zh-cn
 	Tokens   Tokens
 	HTTP     HTTP
 }
 
 // Client calls DDS. Its methods may be called at the same time.
 type Client struct {
-	base     *url.URL
-	language string
-	tokens   Tokens
-	sender   *sender
-	hidden   tokenSecrets
+	base   *url.URL
+	tokens Tokens
+	sender *sender
+	hidden tokenSecrets
 }
 
 // It is what the domain asks for.
@@ -84,7 +84,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("dds: Config.Tokens is not set")
 	}
 	return &Client{
-		base: base, language: cmp.Or(cfg.Language, "en-us"), tokens: cfg.Tokens, sender: newSender(cfg.HTTP),
+		base: base, tokens: cfg.Tokens, sender: newSender(cfg.HTTP),
 	}, nil
 }
 
@@ -121,7 +121,7 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	target.RawQuery = r.query.Encode()
 	a, err := c.sender.send(ctx, call{
 		op: r.op, method: r.method, url: target.String(), body: r.body, limit: r.limit,
-		header:  http.Header{"X-Auth-Token": {token.Reveal()}, "X-Language": {c.language}},
+		header:  http.Header{"X-Auth-Token": {token.Reveal()}, "X-Language": {language}},
 		secrets: c.hidden.with(token.Reveal(), passwordIn(r.body)),
 	})
 	if ce, ok := errors.AsType[*provision.CloudError](err); ok && ce.Class == provision.ClassAuth {

@@ -8,24 +8,16 @@ import (
 
 // Spec is a create call's body that was checked and taken apart.
 type Spec struct {
-	Name      string
-	Region    string
-	Mode      string // Sharding, ReplicaSet or Single
-	Datastore Datastore
-	Prepaid   bool   // ordered by month or year; cannot be deleted through the API
-	Password  Secret // the administrator's; zero if the body had none in the clear
-	Sealed    string // the administrator's password as its publisher sealed it; empty if none was
+	Name     string
+	Region   string
+	Mode     string // Sharding, ReplicaSet or Single
+	Prepaid  bool   // ordered by month or year; cannot be deleted through the API
+	Password Secret // the administrator's; zero if the body had none in the clear
+	Sealed   string // the administrator's password as its publisher sealed it; empty if none was
 
 	// JSON is the body without the two in canonical form: keys sorted, no
 	// white space, numbers as written, unknown fields kept.
 	JSON []byte
-}
-
-// Datastore says which database an instance runs.
-type Datastore struct {
-	Type    string // DDS-Community or DDS-Enhanced
-	Version string // like 4.0
-	Engine  string // wiredTiger or rocksDB
 }
 
 // Tag is a label of an instance.
@@ -55,16 +47,10 @@ func (r Rules) Parse(body []byte) (Spec, error) {
 // newSpec takes a body of that size apart that keeps all rules.
 func newSpec(root *node, size int) Spec {
 	text := func(n *node) string { s, _ := n.text(); return s }
-	datastore := root.get("datastore")
 	spec := Spec{
-		Name:   text(root.get("name")),
-		Region: text(root.get("region")),
-		Mode:   text(root.get("mode")),
-		Datastore: Datastore{
-			Type:    text(datastore.get("type")),
-			Version: text(datastore.get("version")),
-			Engine:  text(datastore.get("storage_engine")),
-		},
+		Name:     text(root.get("name")),
+		Region:   text(root.get("region")),
+		Mode:     text(root.get("mode")),
 		Prepaid:  text(root.get("charge_info").get("charge_mode")) == prePaid,
 		Password: NewSecret(text(root.get("password"))),
 		Sealed:   text(root.get("sealed_password")),

@@ -140,7 +140,7 @@ func TestParseTakesTheBodyApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if spec.Name != "test-single" || spec.Region != "aaa" || spec.Mode != "Single" || !spec.Prepaid ||
-		spec.Datastore != (Datastore{"DDS-Community", "4.0", "wiredTiger"}) || spec.Password.Reveal() != "Test@123" {
+		spec.Password.Reveal() != "Test@123" {
 		t.Errorf("got %+v", spec)
 	}
 	if bytes.Contains(spec.JSON, []byte("Test@123")) || bytes.Contains(spec.JSON, []byte("password")) {
