@@ -8,7 +8,7 @@ revoke all on all tables in schema public from ddsworker_worker, ddsworker_prune
 -- The worker adds rows, and changes of them what is still open. It deletes
 -- nothing but what it published from the outbox, and cannot rewrite what was asked
 -- for nor what happened.
-grant select on installation, goose_db_version, events_id_seq to ddsworker_worker;
+grant select on installation, goose_db_version to ddsworker_worker;
 grant update (home, timeline) on installation to ddsworker_worker;
 grant select, insert on projects, requests, marks, rejections, attempts, instances, jobs, events, orphans, audits, logins, tokens,
     budgets, build_times

@@ -93,6 +93,9 @@ func (recoverCommand) Run(ctx context.Context, c *cli) error {
 	fmt.Printf("%8d requests that had failed or were cancelled have an instance, as only the events knew: retry what had failed to have it followed\n", r.Kept)
 	fmt.Printf("%8d requests were cancelled, as only the events knew\n", r.Cancelled)
 	fmt.Printf("%8d instances being built are looked at again\n", r.Building)
+	if !r.Since.IsZero() {
+		fmt.Printf("nobody can tell all that happened since %s: DDS_EVENTS has nothing of what the database knows\n", r.Since.UTC().Format(time.DateTime))
+	}
 	fmt.Printf("%8d requests are lost: they are younger than the backup (rejections with code LOST)\n", len(r.Lost))
 	for _, lost := range r.Lost {
 		fmt.Printf("         %s, which was %s %s\n", lost.RequestID, lost.State, lost.InstanceID)

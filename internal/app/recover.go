@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"ddsworker/internal/provision"
 	"ddsworker/internal/queue"
@@ -47,8 +46,34 @@ func (a *App) operate(ctx context.Context) (*operator, error) {
 	return &operator{db: db, conn: conn, layout: func(id provision.Identity) queue.Layout { return a.layout(id, box.Recipients()) }}, nil
 }
 
-// eventsMargin is how far apart the clocks of Postgres and NATS may be.
-const eventsMargin = time.Hour
+// eventsAtOnce is of how many events the database is asked at once whether it has them.
+const eventsAtOnce = 1000
+
+// untold reads what the stream knows and the database does not.
+func (o *operator) untold(ctx context.Context) (r provision.Recovery, err error) {
+	var batch []provision.Event
+	compare := func() error {
+		knows, err := o.db.KnowsEvents(ctx, batch)
+		if err != nil {
+			return err
+		}
+		for n, e := range batch {
+			r.Add(e, knows[n])
+		}
+		batch = batch[:0]
+		return nil
+	}
+	err = queue.EachEvent(ctx, o.conn.JetStream(), func(e provision.Event) error {
+		if batch = append(batch, e); len(batch) < eventsAtOnce {
+			return nil
+		}
+		return compare()
+	})
+	if err == nil {
+		err = compare()
+	}
+	return r, err
+}
 
 // Recover makes this database the rightful one, although it was restored or is
 // elsewhere: it starts a new epoch, takes over what the events tell, has everything
@@ -67,8 +92,8 @@ func (a *App) Recover(ctx context.Context) (r provision.Recovered, err error) {
 	if err != nil {
 		return r, err
 	}
-	known := provision.Recovery{Known: id.LastEvent}
-	if err := queue.EventsSince(ctx, o.conn.JetStream(), newest.Add(-eventsMargin), known.Add); err != nil {
+	known, err := o.untold(ctx)
+	if err != nil {
 		return r, err
 	}
 	r, err = o.db.Recover(ctx, id, a.Config.policy().Settle(), known.Last(), known.Told())
@@ -78,6 +103,10 @@ func (a *App) Recover(ctx context.Context) (r provision.Recovered, err error) {
 	id.Installation, id.Epoch = r.Installation, r.Epoch
 	if err := errors.Join(queue.Adopt(ctx, o.conn.JetStream(), o.layout(id)), queue.Setup(ctx, o.conn.JetStream(), o.layout(id))); err != nil {
 		return r, fmt.Errorf("the database is recovered, but the streams do not know it: %w; run `worker recover` again", err)
+	}
+	if !known.Shared() && !newest.IsZero() {
+		r.Since = newest
+		a.Log.Warn("nobody can tell all that happened since the backup: DDS_EVENTS has nothing of what the database knows", "since", newest)
 	}
 	for _, lost := range r.Lost {
 		a.Log.Warn("a request is lost: it is younger than the backup that the database was restored from",
@@ -104,7 +133,7 @@ func (a *App) AdoptAsNew(ctx context.Context) (id provision.Identity, ended int,
 				"where this NATS is a copy too, remove its streams first with `nats stream rm`", s.Stream, s.Installation)
 		}
 	}
-	if id, err = o.db.Identity(ctx); err != nil {
+	if id, err = o.db.Identity(ctx, provision.Event{}); err != nil {
 		return id, 0, err
 	}
 	if id, ended, err = o.db.AdoptAsNew(ctx, id); err != nil {

@@ -157,6 +157,9 @@ func TestARestoredDatabase(t *testing.T) {
 			if tt.events && (r.Adopted != before || r.LookFirst != 0 || len(r.Lost) != after) || !tt.events && (r.Adopted != 0 || r.LookFirst != before || len(r.Lost) != 0) {
 				t.Errorf("recovered: %+v", r)
 			}
+			if r.Since.IsZero() == !tt.events {
+				t.Errorf("nobody can tell what happened since %v", r.Since)
+			}
 			if tt.events {
 				s.wantState(provision.Rejected, after)
 				if got := s.value(`select string_agg(distinct error_code || ': ' || error_message, '; ') from provisioning_history where state = 'rejected'`); !strings.Contains(got, "LOST: database: given a backup from before this request; it had come to ready with instance ") {
@@ -187,6 +190,36 @@ func TestARestoredDatabase(t *testing.T) {
 			s.eventually("readiness", func() bool { return get(t, w, "/readyz") == 200 })
 		})
 	}
+}
+
+// Ids do not tell what a backup has: what had lower ones and was committed after it is
+// lost as well, and told; and an operator's wish after the restore hides nothing.
+func TestWhatWasCommittedAfterTheBackupIsTold(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, ddsfake.Config{JobMin: 100 * time.Millisecond, JobLag: -1, SettleLag: -1})
+	w := s.start(nil)
+	s.publish(single("late"))
+	s.wantState(provision.Ready, 1)
+	s.publish(single("early"))
+	s.wantState(provision.Ready, 2)
+	s.eventually("all events published", func() bool { return s.count(`select count(*) from outbox`) == 0 })
+	w.stop()
+	s.use(s.backup())
+	late := s.value(`select request_id from requests where name = 'late'`)
+	for _, table := range []string{"jobs", "instances", "attempts", "events", "marks", "requests"} {
+		if _, err := s.db.Exec(t.Context(), `delete from `+table+` where request_id = $1`, late); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := s.recovers(nil); len(r.Lost) != 1 || r.Lost[0].RequestID != late || r.Lost[0].InstanceID == "" || !r.Since.IsZero() {
+		t.Errorf("recovered: %+v", r)
+	}
+	if r := s.recovers(nil); len(r.Lost) != 0 || r.Epoch != 3 {
+		t.Errorf("recovered again: %+v", r)
+	}
+	s.start(map[string]string{"WORKER_NAME": "second"})
+	s.publish(single("late"))
+	s.wantState(provision.Ready, 2)
 }
 
 // A copy makes no call while the original works, and is told so by either command

@@ -20,7 +20,7 @@ func (a *App) openStanding(ctx context.Context) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := db.Identity(ctx)
+	id, err := db.Identity(ctx, provision.Event{})
 	if err == nil {
 		err = provision.JudgeStanding(id, nil, 0)
 	}

@@ -37,15 +37,15 @@ func judge(ctx context.Context, db *store.Store, conn *queue.Conn) (provision.Id
 	if err != nil {
 		return provision.Identity{}, err
 	}
-	last, err := queue.LastEventID(ctx, conn.JetStream())
+	last, err := queue.LastEvent(ctx, conn.JetStream())
 	if err != nil {
 		return provision.Identity{}, err
 	}
-	id, err := db.Identity(ctx)
+	id, err := db.Identity(ctx, last)
 	if err != nil {
 		return provision.Identity{}, err
 	}
-	return id, provision.JudgeStanding(id, streams, last)
+	return id, provision.JudgeStanding(id, streams, last.ID)
 }
 
 // await returns who we are once the database may act.

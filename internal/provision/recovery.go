@@ -16,18 +16,25 @@ type Told struct {
 	At         time.Time
 }
 
-// Recovery collects what the stream knows beyond the newest event that a restored
-// database has.
+// Recovery collects what the stream knows and a restored database does not.
 type Recovery struct {
-	Known int64 // the newest event of the database
-	last  int64
-	told  map[string]Told
+	last   int64
+	shared bool
+	told   map[string]Told
 }
 
-// Add takes an event in; they come in the order of each request.
-func (r *Recovery) Add(e Event) {
-	r.last = max(r.last, e.ID)
-	if e.ID <= r.Known || e.Kind == KindOrphan {
+// Add takes an event in; they come in the order of each request. known is whether the
+// database has it: ids do not tell, as a transaction that had the lower ones may have
+// been committed after the backup.
+func (r *Recovery) Add(e Event, known bool) {
+	r.last, r.shared = max(r.last, e.ID), r.shared || known
+	switch {
+	case known, e.Kind == KindOrphan:
+		return
+	case e.Kind == "lost": // by a recovery that this database does not know
+		delete(r.told, e.RequestID)
+		return
+	case e.State == Rejected: // it never was a request
 		return
 	}
 	if r.told == nil {
@@ -38,11 +45,12 @@ func (r *Recovery) Add(e Event) {
 	if e.InstanceID != "" {
 		t.InstanceID, t.JobID = e.InstanceID, e.JobID
 	}
-	if e.State == Rejected {
-		return // it never was a request
-	}
 	r.told[e.RequestID] = t
 }
+
+// Shared reports whether the database has any of the events. Where it has none, those
+// that came between are nowhere any more.
+func (r *Recovery) Shared() bool { return r.shared }
 
 // Last is the newest event of all.
 func (r *Recovery) Last() int64 { return r.last }
@@ -67,4 +75,7 @@ type Recovered struct {
 	Kept         int // instances that only the stream knew, for requests that had ended
 	Cancelled    int // requests that only the stream knew to be cancelled
 	Lost         []Told
+	// Since is when the newest event of the database came to be, if the stream has none
+	// that it has: nobody can tell all that happened since.
+	Since time.Time
 }

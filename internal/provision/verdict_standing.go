@@ -16,7 +16,7 @@ type Identity struct {
 	// Timeline is that of the server; it moves when a replica takes over, and when
 	// the server is restored to a point in time.
 	Timeline, TimelineHere string
-	LastEvent              int64 // the newest event that it knows
+	KnowsLast              bool // the newest event of the stream, if there is one
 }
 
 // Same reports whether both are the same installation in the same epoch.
@@ -41,9 +41,9 @@ func (e *StandingError) Error() string {
 		"if it is a copy, give it a NATS of its own and run `worker adopt --as-new`"
 }
 
-// JudgeStanding returns a *StandingError unless the database may act. lastEvent is
+// JudgeStanding returns a *StandingError unless the database may act. last is
 // the newest event of the stream, read before the database; 0: it has none.
-func JudgeStanding(db Identity, streams []StreamIdentity, lastEvent int64) error {
+func JudgeStanding(db Identity, streams []StreamIdentity, last int64) error {
 	if db.Home != "" && db.Home != db.Here {
 		return &StandingError{fmt.Sprintf("this database was used as %s and is now %s, so it was restored or copied", db.Home, db.Here)}
 	}
@@ -59,9 +59,8 @@ func JudgeStanding(db Identity, streams []StreamIdentity, lastEvent int64) error
 			vouched = true
 		}
 	}
-	if lastEvent > db.LastEvent {
-		return &StandingError{fmt.Sprintf("the stream of events knows event %d and this database none after %d, so it was restored from a backup, or lost something when a replica took over",
-			lastEvent, db.LastEvent)}
+	if last != 0 && !db.KnowsLast {
+		return &StandingError{fmt.Sprintf("the stream of events knows event %d and this database does not, so it was restored from a backup, or lost something when a replica took over", last)}
 	}
 	if db.Timeline != "" && db.Timeline != db.TimelineHere && !vouched {
 		return &StandingError{fmt.Sprintf("this database's server went from timeline %s to %s and no stream tells whether it lost something, so it may be restored or a copy",

@@ -7,7 +7,7 @@ import (
 )
 
 func TestWhichDatabaseMayAct(t *testing.T) {
-	home := Identity{Installation: "us", Epoch: 2, Home: "1/5", Here: "1/5", Timeline: "1", TimelineHere: "1", LastEvent: 70}
+	home := Identity{Installation: "us", Epoch: 2, Home: "1/5", Here: "1/5", Timeline: "1", TimelineHere: "1", KnowsLast: true}
 	change := func(do func(*Identity)) Identity { i := home; do(&i); return i }
 	moved := change(func(i *Identity) { i.TimelineHere = "2" })
 	ours := []StreamIdentity{{"R", "us", "2"}, {"E", "us", "2"}}
@@ -21,11 +21,11 @@ func TestWhichDatabaseMayAct(t *testing.T) {
 	}{
 		{"as it was", home, ours, 70, ""},
 		{"events that are not published yet", home, ours, 50, ""},
-		{"the first start", change(func(i *Identity) { i.Home, i.Timeline, i.LastEvent = "", "", 0 }), nil, 0, ""},
+		{"the first start", change(func(i *Identity) { i.Home, i.Timeline = "", "" }), nil, 0, ""},
 		{"streams from before there were epochs", home, []StreamIdentity{{"R", "us", ""}}, 70, ""},
 		{"streams that were deleted or made again", home, silent, 0, ""},
 		{"a replica took over and nothing is lost", moved, ours, 70, ""},
-		{"a replica took over and something is lost", moved, ours, 71, "event 71"},
+		{"a replica took over and something is lost", change(func(i *Identity) { i.TimelineHere, i.KnowsLast = "2", false }), ours, 71, "event 71"},
 		{"a timeline that nobody vouches for", moved, silent, 0, "timeline 1 to 2"},
 		{"another server", change(func(i *Identity) { i.Here = "9/5" }), ours, 70, "restored or copied"},
 		{"a copy in the same server", change(func(i *Identity) { i.Here = "1/6" }), silent, 0, "1/6"},
@@ -35,7 +35,7 @@ func TestWhichDatabaseMayAct(t *testing.T) {
 		{"streams that were not told of a recovery", change(func(i *Identity) { i.Epoch = 3 }), ours, 70, "at 3"},
 		{"one stream of another epoch", home, []StreamIdentity{{"R", "us", "2"}, {"E", "us", "1"}}, 70, "stream E"},
 		{"an epoch that is none", home, []StreamIdentity{{"R", "us", "two"}}, 70, "two"},
-		{"restored in its place", change(func(i *Identity) { i.LastEvent = 10 }), ours, 70, "none after 10"},
+		{"restored in its place", change(func(i *Identity) { i.KnowsLast = false }), ours, 70, "event 70"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -103,16 +103,16 @@ func TestEventsInOrder(t *testing.T) {
 			if got := stored(t, js, "*"); !slices.Equal(got, numbers(1, n)) {
 				t.Errorf("%d are stored", len(got))
 			}
-			if last, err := LastEventID(deadline(t), js); err != nil || last != int64(n) {
-				t.Errorf("last event %d, %v", last, err)
+			if last, err := LastEvent(deadline(t), js); err != nil || last.ID != int64(n) {
+				t.Errorf("last event %d, %v", last.ID, err)
 			}
 		})
 	}
 }
 
-func TestLastEventIDOfAnEmptyStream(t *testing.T) {
-	if last, err := LastEventID(deadline(t), ready(t)); err != nil || last != 0 {
-		t.Errorf("got %d, %v", last, err)
+func TestLastEventOfAnEmptyStream(t *testing.T) {
+	if last, err := LastEvent(deadline(t), ready(t)); err != nil || last.ID != 0 {
+		t.Errorf("got %d, %v", last.ID, err)
 	}
 }
 

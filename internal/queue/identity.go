@@ -29,37 +29,36 @@ func Identities(ctx context.Context, js jetstream.JetStream) ([]provision.Stream
 	return all, nil
 }
 
-// LastEventID returns the id of the event that was published last, 0 if there is
-// none, or no stream of them. A database that does not know it is older than the
-// stream.
-func LastEventID(ctx context.Context, js jetstream.JetStream) (int64, error) {
+// LastEvent returns the event that was published last, the zero one if there is none,
+// or no stream of them. A database that does not know it is older than the stream.
+func LastEvent(ctx context.Context, js jetstream.JetStream) (provision.Event, error) {
 	stream, err := js.Stream(ctx, EventsStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return 0, nil
+		return provision.Event{}, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read stream %s: %w", EventsStream, err)
+		return provision.Event{}, fmt.Errorf("read stream %s: %w", EventsStream, err)
 	}
 	last, err := stream.GetLastMsgForSubject(ctx, eventsPrefix+"*")
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+		return provision.Event{}, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read the last message of stream %s: %w", EventsStream, err)
+		return provision.Event{}, fmt.Errorf("read the last message of stream %s: %w", EventsStream, err)
 	}
 	e, err := ParseEvent(last.Header, last.Data)
 	if err != nil {
-		return 0, nil // not ours, and no reason to stand still
+		return provision.Event{}, nil // not ours, and no reason to stand still
 	}
-	return e.ID, nil
+	return e, nil
 }
 
-// EventsSince calls do for every event that is in the stream now and was published
-// since then, in the order of the stream. What cannot be read is nobody's event.
-func EventsSince(ctx context.Context, js jetstream.JetStream, since time.Time, do func(provision.Event)) error {
+// EachEvent calls do for every event that is in the stream now, in its order. What
+// cannot be read is nobody's event.
+func EachEvent(ctx context.Context, js jetstream.JetStream, do func(provision.Event) error) error {
 	const op = "read the events in stream " + EventsStream
 	config := jetstream.ConsumerConfig{
-		FilterSubject: eventsPrefix + "*", DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
+		FilterSubject: eventsPrefix + "*", DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Minute, MemoryStorage: true, Replicas: 1,
 	}
 	consumer, err := js.CreateConsumer(ctx, EventsStream, config)
@@ -88,7 +87,9 @@ func EventsSince(ctx context.Context, js jetstream.JetStream, since time.Time, d
 			return fmt.Errorf("%s: delivery %d came instead of %d: try again", op, meta.Sequence.Consumer, expected)
 		}
 		if e, err := ParseEvent(msg.Headers(), msg.Data()); err == nil {
-			do(e)
+			if err := do(e); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

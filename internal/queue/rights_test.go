@@ -117,9 +117,9 @@ func TestNarrowRightsSuffice(t *testing.T) {
 			if at != 2 {
 				t.Errorf("the last event is at %d, want 2", at)
 			}
-			last, failed := LastEventID(t.Context(), c.JetStream())
-			if last != 2 {
-				t.Errorf("the last event is %d, want 2", last)
+			last, failed := LastEvent(t.Context(), c.JetStream())
+			if last.ID != 2 {
+				t.Errorf("the last event is %d, want 2", last.ID)
 			}
 			return errors.Join(err, failed)
 		}},
@@ -148,11 +148,11 @@ func TestNarrowRightsSuffice(t *testing.T) {
 		role string
 		do   func(*Conn) error
 	}{"owner", func(c *Conn) error {
-		last, err := LastEventID(t.Context(), c.JetStream())
+		last, err := LastEvent(t.Context(), c.JetStream())
 		read := 0
-		failed := EventsSince(deadline(t), c.JetStream(), time.Now().Add(-time.Hour), func(provision.Event) { read++ })
-		if last != 2 || read != 2 {
-			t.Errorf("the owner reads %d events, the last of them %d; want 2", read, last)
+		failed := EachEvent(deadline(t), c.JetStream(), func(provision.Event) error { read++; return nil })
+		if last.ID != 2 || read != 2 {
+			t.Errorf("the owner reads %d events, the last of them %d; want 2", read, last.ID)
 		}
 		return errors.Join(err, failed)
 	}})

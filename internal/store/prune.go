@@ -29,8 +29,8 @@ select coalesce((select array_agg(request_id order by first) from found), '{}'),
 	coalesce((select max(id) from page), 0), (select max(at) from page), coalesce((select not bool_or(old) from page), true)`
 
 // toldOf leaves out whatever has an event that is young, that the stream does not have yet,
-// or that is the newest of all: by that the database is known not to be older than
-// the stream.
+// or that is the newest of all: what the stream has and is pruned here is older than
+// something that is here.
 func toldOf(requestID string) string {
 	return `not exists (select 1 from events e where e.request_id = ` + requestID + ` and (exists (select 1 from outbox o where o.event_id = e.id)
 		or e.at >= now() - make_interval(secs => $2) or e.id = (select max(id) from events)))`

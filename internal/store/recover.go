@@ -176,8 +176,8 @@ func (s *Store) Recover(ctx context.Context, judged provision.Identity, settle t
 		if err := moveEvents(ctx, tx, last); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, `update installation set epoch = epoch + 1, home = $1, timeline = nullif($2, ''), recovered_at = now()
-			returning id::text, epoch`, judged.Here, judged.TimelineHere).Scan(&r.Installation, &r.Epoch); err != nil {
+		if err := tx.QueryRow(ctx, `update installation set epoch = epoch + 1, home = $1, timeline = nullif($2, ''), recovered_at = now(),
+			recovered_event = greatest(recovered_event, $3) returning id::text, epoch`, judged.Here, judged.TimelineHere, last).Scan(&r.Installation, &r.Epoch); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `update requests set state = 'creating' where state = 'pending' and request_id = any($1)
@@ -234,6 +234,23 @@ func recordLost(ctx context.Context, tx pgx.Tx, told []provision.Told, rows []an
 	return column(ids, func(id string) provision.Told { return byID[id] }), nil
 }
 
+// KnowsEvents tells of each event of the stream whether the database has it, or a
+// recovery took it over.
+func (s *Store) KnowsEvents(ctx context.Context, events []provision.Event) ([]bool, error) {
+	type row = provision.Event
+	rows, err := s.pool.Query(ctx, `
+		select t.id <= i.recovered_event or exists (select 1 from events e where e.id = t.id and e.request_id = t.request_id and e.at = t.at)
+		from unnest($1::bigint[], $2::text[], $3::timestamptz[]) with ordinality t(id, request_id, at, place) cross join installation i
+		order by t.place`,
+		column(events, func(e row) int64 { return e.ID }), column(events, func(e row) string { return e.RequestID }),
+		column(events, func(e row) time.Time { return e.At }))
+	if err != nil {
+		return nil, translate(err)
+	}
+	knows, err := pgx.CollectRows(rows, pgx.RowTo[bool])
+	return knows, translate(err)
+}
+
 // NewestEvent is when the newest event came to be that the database has; zero if
 // it has none.
 func (s *Store) NewestEvent(ctx context.Context) (at time.Time, err error) {
@@ -277,11 +294,11 @@ func (s *Store) AdoptAsNew(ctx context.Context, judged provision.Identity) (id p
 				return err
 			}
 		}
-		if _, err := tx.Exec(ctx, `update installation set id = gen_random_uuid(), epoch = 1, home = $1, timeline = nullif($2, ''), recovered_at = null`,
+		if _, err := tx.Exec(ctx, `update installation set id = gen_random_uuid(), epoch = 1, home = $1, timeline = nullif($2, ''), recovered_at = null, recovered_event = 0`,
 			judged.Here, judged.TimelineHere); err != nil {
 			return err
 		}
-		id, err = identityOf(ctx, tx)
+		id, err = identityOf(ctx, tx, provision.Event{})
 		return err
 	})
 	return id, ended, err

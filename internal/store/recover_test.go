@@ -71,7 +71,7 @@ func TestRecover(t *testing.T) {
 		"cancelled": provision.Cancelled, "builds": provision.Building, "ready": provision.Ready} {
 		d.wantState(id, state)
 	}
-	if id := d.identity(); id.Home != id.Here || id.Epoch != 2 || id.LastEvent <= 5005+900 {
+	if id := d.identity(); id.Home != id.Here || id.Epoch != 2 || one[int64](d, `select max(id) from events`) <= 5005+900 {
 		t.Errorf("the identity: %+v", id)
 	}
 	if n := one[int](d, `select count(*) from rejections where code = $1 and stream_sequence < 0`, provision.CodeLost); n != 2 {

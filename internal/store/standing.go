@@ -10,9 +10,9 @@ import (
 )
 
 // Identity reads who the database is and where, on a connection of its own, as a
-// new one shows where the database is by now. The newest event is the last that is
-// there; where all are pruned, the last there ever was.
-func (s *Store) Identity(ctx context.Context) (id provision.Identity, err error) {
+// new one shows where the database is by now; and whether it knows the event, which
+// is the last of the stream, if there is one.
+func (s *Store) Identity(ctx context.Context, last provision.Event) (id provision.Identity, err error) {
 	ctx, cancel := s.pool.deadline(ctx)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, s.pool.pool.Config().ConnConfig)
@@ -22,7 +22,7 @@ func (s *Store) Identity(ctx context.Context) (id provision.Identity, err error)
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	here, err := whereIs(ctx, conn)
 	if err == nil {
-		id, err = identityOf(ctx, conn)
+		id, err = identityOf(ctx, conn, last)
 	}
 	id.Here, id.TimelineHere = here.home, here.timeline
 	return id, translate(explain(ctx, err))
@@ -33,11 +33,19 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-func identityOf(ctx context.Context, q querier) (id provision.Identity, err error) {
-	err = q.QueryRow(ctx, `
-		select i.id::text, i.epoch, coalesce(i.home, ''), coalesce(i.timeline, ''), coalesce((select max(id) from events),
-			(select coalesce(last_value, 0) from pg_sequences where schemaname = current_schema and sequencename = 'events_id_seq'), 0)
-		from installation i`).Scan(&id.Installation, &id.Epoch, &id.Home, &id.Timeline, &id.LastEvent)
+// An event that is not there is known all the same if a recovery took it over, or if it
+// is pruned: of a request that leaves its id, and of a refusal nothing. The newest event
+// is never pruned.
+const identitySQL = `
+select i.id::text, i.epoch, coalesce(i.home, ''), coalesce(i.timeline, ''), $1 <= i.recovered_event
+	or exists (select 1 from events e where e.id = $1 and e.request_id = $2 and e.at = $3)
+	or ($4 or exists (select 1 from pruned_requests p where p.request_id = $2))
+		and not exists (select 1 from events e where e.id = $1) and exists (select 1 from events e where e.id > $1)
+from installation i`
+
+func identityOf(ctx context.Context, q querier, last provision.Event) (id provision.Identity, err error) {
+	err = q.QueryRow(ctx, identitySQL, last.ID, last.RequestID, last.At, last.State == provision.Rejected).
+		Scan(&id.Installation, &id.Epoch, &id.Home, &id.Timeline, &id.KnowsLast)
 	return id, err
 }
 

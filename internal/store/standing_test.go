@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"ddsworker/internal/provision"
 	"ddsworker/internal/store"
@@ -10,7 +11,7 @@ import (
 
 func (d *db) identity() provision.Identity {
 	d.t.Helper()
-	id, err := d.Identity(d.t.Context())
+	id, err := d.Identity(d.t.Context(), provision.Event{})
 	d.must(err)
 	return id
 }
@@ -20,7 +21,7 @@ func (d *db) identity() provision.Identity {
 func TestWhereADatabaseLives(t *testing.T) {
 	d := open(t)
 	first := d.identity()
-	if first.Home != "" || first.Timeline != "" || first.Here == "" || first.TimelineHere == "" || first.Epoch != 1 || first.LastEvent != 0 {
+	if first.Home != "" || first.Timeline != "" || first.Here == "" || first.TimelineHere == "" || first.Epoch != 1 || !first.KnowsLast {
 		t.Fatalf("before the first start: %+v", first)
 	}
 	d.must(d.Settle(t.Context(), first))
@@ -35,8 +36,49 @@ func TestWhereADatabaseLives(t *testing.T) {
 	d.accept("a") // the pool goes on
 	copied := d.copyOf()
 	id := copied.identity()
-	if id.Home != again.Home || id.Here == again.Here || id.LastEvent != d.identity().LastEvent || id.LastEvent == 0 {
+	if id.Home != again.Home || id.Here == again.Here {
 		t.Errorf("a copy: %+v, the original: %+v", id, d.identity())
+	}
+}
+
+// A database knows the stream's last event by more than its id, which another event may
+// have that came after the database was restored; and also what is pruned by now.
+func TestWhetherTheLastEventIsKnown(t *testing.T) {
+	d := open(t)
+	d.accept("a", "b")
+	events, _, err := d.Unpublished(t.Context(), 100)
+	d.must(err)
+	a, b := events[0], events[1]
+	d.exec(`insert into pruned_requests (request_id, fingerprint, state, finished_at) values ('p', '', 'ready', now())`)
+	d.exec(`delete from outbox`)
+	d.exec(`delete from events where id = $1`, a.ID)
+	for name, tt := range map[string]struct {
+		is    provision.Event
+		known bool
+	}{
+		"none":                       {provision.Event{}, true},
+		"its own":                    {b, true},
+		"another request's":          {provision.Event{ID: b.ID, RequestID: "a", At: b.At}, false},
+		"of another time":            {provision.Event{ID: b.ID, RequestID: "b", At: b.At.Add(time.Second)}, false},
+		"one that is not there":      {a, false},
+		"one later than all":         {provision.Event{ID: b.ID + 1, RequestID: "b", At: b.At}, false},
+		"of a pruned request":        {provision.Event{ID: a.ID, RequestID: "p", At: a.At}, true},
+		"of a pruned request, later": {provision.Event{ID: b.ID + 1, RequestID: "p", At: a.At}, false},
+		"of a pruned rejection":      {provision.Event{ID: a.ID, RequestID: "x", At: a.At, State: provision.Rejected}, true},
+	} {
+		if id, err := d.Identity(t.Context(), tt.is); err != nil || id.KnowsLast != tt.known {
+			t.Errorf("%s: known %v, %v", name, id.KnowsLast, err)
+		}
+	}
+	knows, err := d.KnowsEvents(t.Context(), []provision.Event{a, b})
+	d.must(err)
+	if len(knows) != 2 || knows[0] || !knows[1] {
+		t.Errorf("known of two: %v", knows)
+	}
+	_, err = d.asOwner().Recover(t.Context(), d.identity(), time.Hour, b.ID+1, nil)
+	d.must(err)
+	if id, err := d.Identity(t.Context(), provision.Event{ID: b.ID + 1, RequestID: "b", At: b.At}); err != nil || !id.KnowsLast {
+		t.Errorf("what a recovery took over is known %v, %v", id.KnowsLast, err)
 	}
 }
 
