@@ -328,7 +328,7 @@ func (a *App) worker(p parts, inbox provision.Inbox, installation string) *provi
 			Worker: name, Batch: pace.PollBatch.V, Concurrency: pace.LookConcurrency.V, Health: health, Log: a.Log},
 		Auditor: &provision.Auditor{Cloud: others, Deleter: others, Store: p.store, Deletions: p.store, Served: served, Installation: installation,
 			Interval: time.Duration(pace.AuditInterval.V), Quarantine: time.Duration(pace.Quarantine.V), Policy: provision.OrphanPolicy(pace.Orphans),
-			CallTimeout: policy.CallTimeout, Health: health, Log: a.Log},
+			CallTimeout: policy.CallTimeout, Window: policy.VisibilityWindow, Health: health, Log: a.Log},
 		Relay: &provision.Relay{Store: p.store, Publisher: standingEvents{measuredEvents{queue.NewEvents(p.conn.JetStream()), m}, p.standing}, Batch: 1000,
 			Timeout: 10 * time.Second, Rest: 100 * time.Millisecond, Health: health},
 		Pruner: &provision.Pruner{Store: p.store, Keep: time.Duration(a.Config.Database.Retention.V), Interval: pruneInterval, Health: health, Log: a.Log},

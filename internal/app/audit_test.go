@@ -247,6 +247,34 @@ func TestAListThatIsNotWhole(t *testing.T) {
 	s.eventually("readiness", func() bool { return get(t, w, "/readyz") == 200 })
 }
 
+// An instance that was taken for gone and is listed all the same is told, and left alone.
+func TestWhatWasTakenForGoneAndIsListed(t *testing.T) {
+	t.Parallel()
+	s := newAudited(t, ddsfake.Config{JobMin: time.Minute})
+	s.settings["ORPHAN_POLICY"] = "delete"
+	s.start(nil)
+	s.publish(single("hidden"))
+	s.wantState(provision.Building, 1)
+	instance := s.value(`select instance_id from instances`)
+	s.edits(func(query map[string]string, list map[string]any) {
+		if query["id"] == instance {
+			list["instances"], list["total_count"] = []any{}, 0
+		}
+	})
+	if _, err := s.cancel("hidden"); err != nil {
+		t.Fatal(err)
+	}
+	s.wantEnd("hidden", provision.Cancelled, "")
+	s.wantOrphan(instance, "unknown_mark")
+	s.rounds(3)
+	if !s.lives(instance) {
+		t.Error("it is deleted")
+	}
+	if n := s.count(`select count(*) from events where kind = 'orphan' and state = 'cancelled' and instance_id = $1 and detail like '%taken for gone%'`, instance); n != 1 {
+		t.Errorf("%d events tell of it", n)
+	}
+}
+
 // What a list hid for longer than VISIBILITY_WINDOW is found, told, and never
 // handed out.
 func TestAListThatLagsLongerThanTheWindow(t *testing.T) {

@@ -49,8 +49,8 @@ func (r rows) ClaimAudit(ctx context.Context, served provision.Served, interval 
 	return c, ok, err
 }
 
-func (r rows) MarkFacts(ctx context.Context, listed []provision.Instance) (map[string]provision.MarkFacts, error) {
-	return read(r.process, "mark facts", func() (map[string]provision.MarkFacts, error) { return r.db().MarkFacts(ctx, listed) })
+func (r rows) MarkFacts(ctx context.Context, listed []provision.Instance, after time.Time) (map[string]provision.MarkFacts, error) {
+	return read(r.process, "mark facts", func() (map[string]provision.MarkFacts, error) { return r.db().MarkFacts(ctx, listed, after) })
 }
 
 func (r rows) RecordSightings(ctx context.Context, c provision.AuditClaim, seen []provision.Sighting) (fresh []string, err error) {

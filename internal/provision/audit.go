@@ -25,6 +25,7 @@ type Auditor struct {
 	Quarantine   time.Duration // from the first sighting to the first deed
 	Policy       OrphanPolicy
 	CallTimeout  time.Duration
+	Window       time.Duration // how long a list may lag
 	Health       *Health
 	Log          *slog.Logger
 	// Recorded is rung when there are events.
@@ -36,8 +37,9 @@ type AuditStore interface {
 	// ClaimAudit takes a project whose audit is due by moving it forward; ok is false
 	// where none is.
 	ClaimAudit(ctx context.Context, served Served, interval time.Duration) (c AuditClaim, ok bool, err error)
-	// MarkFacts tells what is known of instances, by their ids.
-	MarkFacts(ctx context.Context, listed []Instance) (map[string]MarkFacts, error)
+	// MarkFacts tells what is known of instances, by their ids. What was taken for gone
+	// after a time still counts as recorded, because a list may lag.
+	MarkFacts(ctx context.Context, listed []Instance, after time.Time) (map[string]MarkFacts, error)
 	// RecordSightings writes those that still hold, and returns the ids of those that
 	// are new.
 	RecordSightings(ctx context.Context, c AuditClaim, seen []Sighting) (fresh []string, err error)
@@ -153,24 +155,21 @@ func (a *Auditor) compare(ctx, work context.Context, c AuditClaim) (listed []Ins
 	if err != nil {
 		return nil, 0, err
 	}
-	var ours []Instance
-	for _, i := range listed {
-		if i.Tags[TagInstallation] == a.Installation {
-			ours = append(ours, i)
-		}
-	}
-	if len(ours) == 0 {
+	if len(listed) == 0 {
 		return listed, 0, nil
 	}
-	facts, err := a.Store.MarkFacts(ctx, ours)
+	facts, err := a.Store.MarkFacts(work, listed, c.BegunAt.Add(-a.Window))
 	if err != nil {
 		return nil, 0, err
 	}
 	var seen []Sighting
 	proved := false
-	for _, i := range ours {
-		f := facts[i.ID]
-		proved = proved || f.RequestID != ""
+	for _, i := range listed {
+		f, ours := facts[i.ID], i.Tags[TagInstallation] == a.Installation
+		if !ours && !f.Gone {
+			continue
+		}
+		proved = proved || ours && !f.Gone && f.RequestID != ""
 		if s, orphan := judgeListed(i, f, c.Round); orphan {
 			seen = append(seen, s)
 		}

@@ -81,7 +81,7 @@ func (s *rounds) ClaimAudit(_ context.Context, served provision.Served, _ time.D
 	return provision.AuditClaim{ProjectID: "p", Round: 2}, true, nil
 }
 
-func (s *rounds) MarkFacts(context.Context, []provision.Instance) (map[string]provision.MarkFacts, error) {
+func (s *rounds) MarkFacts(context.Context, []provision.Instance, time.Time) (map[string]provision.MarkFacts, error) {
 	return nil, nil
 }
 

@@ -123,25 +123,18 @@ func (r *Reconciler) look(ctx context.Context, c LookClaim) LookResult {
 	if err != nil {
 		return r.Policy.LookFailed(c, err)
 	}
-	held, err := r.held(ctx, c)
-	if err != nil {
-		return r.Policy.LookFailed(c, err)
+	look := Look{Instances: seen, Known: known}
+	if c.Held != "" && look.held(c) == nil { // it may have been renamed
+		if look.Held, err = instanceByID(ctx, r.Cloud, c.ProjectID, c.Held); err != nil {
+			return r.Policy.LookFailed(c, err)
+		}
 	}
-	result := r.Policy.AfterLook(c, Look{Instances: seen, Known: known, Held: held})
+	result := r.Policy.AfterLook(c, look)
 	result.CloudRequestID = cloudRequest
 	if result.Adopt != nil {
 		r.adopted(ctx, c, result)
 	}
 	return result
-}
-
-// held reads the instance that is recorded for a request by its id, so that one
-// that was renamed is not taken for gone; nil where there is none.
-func (r *Reconciler) held(ctx context.Context, c LookClaim) (*Instance, error) {
-	if c.Held == "" {
-		return nil, nil
-	}
-	return instanceByID(ctx, r.Cloud, c.ProjectID, c.Held)
 }
 
 // instanceByID reads one instance; nil if the cloud says that there is none. Only

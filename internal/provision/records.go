@@ -220,6 +220,7 @@ type PollClaim struct {
 	OrderID    string        // of a prepaid order
 	Seen       bool          // a list showed the instance before
 	Settled    bool          // by now every list would show it
+	Missed     bool          // the last look at it did not find it
 	WaitingFor string        // as recorded
 	Named      bool          // an answer of the cloud to our own call named it
 	Cancelling bool          // somebody wishes it cancelled
@@ -246,7 +247,7 @@ type PollResult struct {
 	Changed    bool          // worth an event
 	Cancelling bool          // the claim knew of the wish to cancel
 	Deleting   bool          // the cloud has just accepted to delete it
-	Gone       bool          // it exists no more
+	Gone       bool          // it was not there; it exists no more unless State is Building
 	// CloudRequestID is of the call that deleted it or was refused to.
 	CloudRequestID string
 

@@ -17,6 +17,7 @@ type MarkFacts struct {
 	Name      string // that the request asked for
 	Holds     string // the instance that it has
 	Recorded  bool   // the listed instance itself is recorded, for whatever request
+	Gone      bool   // it is recorded for RequestID, and was taken for gone
 	Named     bool   // an answer to a call of that request named it
 }
 
@@ -58,14 +59,16 @@ func ParseOrphanPolicy(name string) (OrphanPolicy, error) {
 }
 
 // judgeListed tells whether an instance that carries our installation's name is
-// nobody's. One that was ever recorded is not; nor is one that its request may yet
-// find.
+// nobody's. One that was ever recorded is not, unless it was taken for gone; nor is one
+// that its request may yet find.
 func judgeListed(i Instance, f MarkFacts, round int64) (s Sighting, orphan bool) {
 	s = Sighting{Instance: i, Mark: i.Tags[TagRequest], RequestID: f.RequestID}
 	live := f.State == Pending || f.State == Creating || f.State == Building
 	switch {
 	case f.Recorded:
 		return s, false
+	case f.Gone:
+		s.Unknown, s.Why = true, "it was taken for gone, and is listed again: its deletion failed, or an answer that did not show it was wrong – delete it if it is not wanted"
 	case f.RequestID == "":
 		s.Unknown, s.Why = true, "it carries our installation's name and a mark that this database does not know"
 	case f.State == "":

@@ -40,6 +40,7 @@ func TestWhoseAListedInstanceIs(t *testing.T) {
 		{"an answer named it, and its request has another", i, known(Ready, holds, byAnswer), true, false, "other"},
 		{"came to be after its request had failed", i, known(Failed), true, false, "failed"},
 		{"came to be after its request was cancelled", i, known(Cancelled), true, false, "cancelled"},
+		{"taken for gone, and listed again", i, known(Cancelled, func(f *MarkFacts) { f.Gone = true }), true, true, "taken for gone"},
 		{"an unknown mark", i, MarkFacts{}, true, true, "does not know"},
 		{"the tags of another", renamed, known(Ready, holds), true, true, "tags can be copied"},
 		{"a request that was pruned", i, known(""), true, true, "pruned"},

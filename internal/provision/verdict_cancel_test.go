@@ -99,6 +99,7 @@ func TestALookForARetriedRequest(t *testing.T) {
 		{"the cloud gave it up", held, with("createfail"), Pending, true, "", "the failed instance a to be gone"},
 		{"its job failed", jobFailed, with("abnormal"), Pending, true, "", "the failed instance a to be gone"},
 		{"it is gone", held, Look{}, Pending, false, "a", ""},
+		{"only the list shows it", held, Look{Instances: []Instance{*with("normal").Held}, Known: map[string]bool{"a": true}}, Building, false, "", ""},
 		{"it may not be listed yet", lagging, Look{}, Pending, true, "", "proof that instance a is gone"},
 		{"its order is not delivered", order, Look{}, Building, false, "", ""},
 		{"one with the old mark lives", fresh, unheld("normal"), Building, false, "", ""},

@@ -29,6 +29,8 @@ func (p Policy) AfterReread(c PollClaim, seen Poll) (r PollResult, remove bool) 
 			c.OrderID, c.InstanceID))
 	case i == nil && !c.Settled:
 		r.WaitingFor = "proof that instance " + c.InstanceID + " is gone: lists may lag, so it is looked for again"
+	case i == nil && !c.Deleting && !c.Missed: // one answer may be wrong, and nobody deleted it
+		r.Gone, r.WaitingFor = true, c.secondLook()
 	case i == nil:
 		r.State, r.Gone = Cancelled, true
 	case slices.Contains(i.Actions, ActionDelete):
@@ -68,6 +70,12 @@ func (p Policy) AfterDelete(c PollClaim, r PollResult, cloudRequest string, err 
 	}
 	r.WaitingFor = "instance " + c.InstanceID + " to be deleted, after: " + ce.Error()
 	return r
+}
+
+// secondLook is what is waited for where one look did not find an instance that nobody
+// here has deleted.
+func (c PollClaim) secondLook() string {
+	return "a second look whether instance " + c.InstanceID + " is gone: the last one did not find it"
 }
 
 // deleteDelay is the wait before the deletion is tried again: exponential in the

@@ -12,6 +12,8 @@ func TestHowACancelledInstanceGoes(t *testing.T) {
 	named := PollClaim{RequestID: "r", InstanceID: "i", Mark: mark, Named: true, Settled: true, Cancelling: true, CancelAge: time.Minute}
 	adopted, young, unpaid, late, deleting, forgotten, lateAdopted := named, named, named, named, named, named, named
 	adopted.Named = false
+	missed := named
+	missed.Missed = true
 	young.Settled = false
 	unpaid.OrderID = "CS1"
 	late.CancelAge = p.BuildDeadline + 1
@@ -19,7 +21,8 @@ func TestHowACancelledInstanceGoes(t *testing.T) {
 	forgotten.Deleting, forgotten.DeleteAge = true, p.VisibilityWindow+1
 	lateAdopted.Named, lateAdopted.CancelAge = false, late.CancelAge
 	paid := unpaid
-	paid.Seen = true
+	paid.Seen, paid.Missed = true, true
+	late.Missed = true
 	is := func(status, mark string, actions ...string) Poll {
 		return Poll{Instance: &Instance{ID: "i", Status: status, Actions: actions, Tags: map[string]string{TagRequest: mark}}}
 	}
@@ -36,7 +39,9 @@ func TestHowACancelledInstanceGoes(t *testing.T) {
 		{"adopted, with our mark", adopted, is("createfail", mark), true, Building, ""},
 		{"adopted, without a mark", adopted, is("normal", ""), false, Failed, "instance i does not carry the mark"},
 		{"adopted, with another mark", adopted, is("normal", otherMark), false, Failed, "instance i does not carry the mark"},
-		{"gone", named, Poll{Absent: true}, false, Cancelled, ""},
+		{"not found", named, Poll{Absent: true}, false, Building, "a second look whether instance i is gone"},
+		{"not found twice", missed, Poll{Absent: true}, false, Cancelled, ""},
+		{"not found, and there again", missed, is("normal", mark), true, Building, ""},
 		{"gone after its deletion was accepted", deleting, Poll{}, false, Cancelled, ""},
 		{"not listed yet", young, Poll{}, false, Building, "proof that instance i is gone"},
 		{"an order that is not delivered", unpaid, Poll{}, false, Failed, "order CS1 cannot be cancelled"},
@@ -52,7 +57,7 @@ func TestHowACancelledInstanceGoes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r, remove := p.AfterReread(tt.claim, tt.seen)
-			if remove != tt.remove || r.State != tt.state || !r.Cancelling || r.Gone != (tt.state == Cancelled) {
+			if remove != tt.remove || r.State != tt.state || !r.Cancelling || r.Gone != (tt.seen.Instance == nil && tt.seen.Err == nil && tt.claim.Settled && tt.state != Failed) {
 				t.Errorf("remove %v, %+v", remove, r)
 			}
 			said := r.WaitingFor

@@ -17,17 +17,28 @@ type Look struct {
 	// Known are the ids that are recorded already, as LookStore.KnownInstances tells.
 	Known map[string]bool
 	// Held is the instance recorded for this request, read by its id; nil where
-	// there is none (any more).
+	// there is none (any more). It need not be read where Instances has it.
 	Held *Instance
+}
+
+// held is the instance recorded for a request, however it was seen; nil where it was not.
+func (l Look) held(c LookClaim) *Instance {
+	if l.Held != nil || c.Held == "" {
+		return l.Held
+	}
+	if n := slices.IndexFunc(l.Instances, func(i Instance) bool { return i.ID == c.Held }); n >= 0 {
+		return &l.Instances[n]
+	}
+	return nil
 }
 
 // AfterLook returns what a complete look at the request's name means.
 func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
 	r := LookResult{RequestID: c.RequestID, Fence: c.Fence, Kind: KindLooked, Detail: describe(c, look)}
-	found := c.candidates(look)
+	found, held := c.candidates(look), look.held(c)
 	switch {
-	case look.Held != nil:
-		found = []Instance{*look.Held}
+	case held != nil:
+		found = []Instance{*held}
 	case c.HeldOrder != "": // it is not listed before it is paid for and delivered
 		found = []Instance{{ID: c.Held, Name: c.Name}}
 	case c.Held != "" && !c.Settled: // what a list does not show yet is not gone

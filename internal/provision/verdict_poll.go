@@ -73,6 +73,8 @@ func (p Policy) judgeBuild(c PollClaim, seen Poll, r *PollResult) {
 			r.JobID, orUnknown(r.FailReason), c.InstanceID, status))
 	case status == InstanceCreateFail:
 		r.fail(ClassServer, fmt.Sprintf("the cloud could not build instance %s (status createfail) – delete it when you have seen it", c.InstanceID))
+	case seen.Absent && looked && c.Seen && c.Settled && !c.Missed: // one answer may be wrong
+		r.Gone, r.Delay, r.WaitingFor = true, min(r.Delay, p.PollInterval), c.secondLook()
 	case seen.Absent && looked && c.Seen && c.Settled:
 		r.Gone = true
 		r.fail(ClassGone, fmt.Sprintf("instance %s is gone: somebody deleted it while it was being built (job %s)", c.InstanceID, orUnknown(r.JobStatus)))

@@ -19,6 +19,8 @@ func TestWhatAPollMeans(t *testing.T) {
 	young.Seen = true
 	paid, lateUnpaid := unpaid, unpaid
 	paid.Seen, paid.Settled, lateUnpaid.Age = true, true, late.Age
+	missed, missedPaid := seen, paid
+	missed.Missed, missedPaid.Missed = true, true
 	job := func(status string, progress int) *Job {
 		return &Job{ID: "j", Status: status, Progress: progress, FailReason: "because"}
 	}
@@ -59,9 +61,11 @@ func TestWhatAPollMeans(t *testing.T) {
 		{"an order that waits for payment", unpaid, Poll{Absent: true}, Building, false, ""},
 		{"an order that nobody paid for", lateUnpaid, Poll{Absent: true}, Failed, true, "instance i "},
 		{"an order that was delivered", unpaid, Poll{Instance: instance("normal")}, Ready, true, ""},
-		{"a delivered order that is gone", paid, Poll{Absent: true}, Failed, true, "somebody deleted it"},
+		{"a delivered order that was not found", paid, Poll{Absent: true}, Building, false, ""},
+		{"a delivered order that is gone", missedPaid, Poll{Absent: true}, Failed, true, "somebody deleted it"},
 		{"not listed yet", following, Poll{Absent: true}, Building, false, ""},
-		{"gone while it was built", seen, Poll{Job: job(JobCompleted, 10), Absent: true}, Failed, true, "somebody deleted it"},
+		{"not found while it was built", seen, Poll{Job: job(JobRunning, 10), Absent: true}, Building, false, ""},
+		{"gone while it was built", missed, Poll{Job: job(JobCompleted, 10), Absent: true}, Failed, true, "somebody deleted it"},
 		{"seen, and not listed by a list that lags", young, Poll{Absent: true}, Building, false, ""},
 		{"nothing could be read", following, Poll{Err: errors.New("no")}, Building, false, ""},
 	}

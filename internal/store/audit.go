@@ -40,28 +40,29 @@ func (s *Store) ClaimAudit(ctx context.Context, served provision.Served, interva
 
 // What is no mark in form is none of ours.
 const markFactsSQL = `
-select i.instance_id, coalesce(m.request_id, ''), coalesce(r.state, ''), coalesce(r.name, ''), coalesce(held.instance_id, ''),
-	recorded.instance_id is not null or i.instance_id = any(array(select instance_id from pruned_instances where instance_id = any($1))),
+select i.instance_id, coalesce(r.request_id, m.request_id, ''), coalesce(r.state, ''), coalesce(r.name, ''), coalesce(held.instance_id, ''),
+	recorded.instance_id is not null and coalesce(recorded.gone_at >= $3, true) or i.instance_id = any(array(select instance_id from pruned_instances where instance_id = any($1))),
+	coalesce(recorded.gone_at < $3, false),
 	exists (select 1 from attempts a where a.request_id = m.request_id and a.instance_id = i.instance_id)
 from (select instance_id, case when tag ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then tag::uuid end as mark
 	from unnest($1::text[], $2::text[]) l(instance_id, tag)) i
 left join marks m on m.mark = i.mark
-left join requests r on r.request_id = m.request_id
-left join instances held on held.request_id = r.request_id and held.gone_at is null
-left join instances recorded on recorded.instance_id = i.instance_id`
+left join instances recorded on recorded.instance_id = i.instance_id
+left join requests r on r.request_id = case when recorded.gone_at < $3 then recorded.request_id else m.request_id end
+left join instances held on held.request_id = r.request_id and held.gone_at is null`
 
 // MarkFacts implements provision.AuditStore.
-func (s *Store) MarkFacts(ctx context.Context, listed []provision.Instance) (map[string]provision.MarkFacts, error) {
+func (s *Store) MarkFacts(ctx context.Context, listed []provision.Instance, after time.Time) (map[string]provision.MarkFacts, error) {
 	rows, err := s.pool.Query(ctx, markFactsSQL,
 		column(listed, func(i provision.Instance) string { return i.ID }),
-		column(listed, func(i provision.Instance) string { return i.Tags[provision.TagRequest] }))
+		column(listed, func(i provision.Instance) string { return i.Tags[provision.TagRequest] }), after)
 	if err != nil {
 		return nil, translate(err)
 	}
 	facts := map[string]provision.MarkFacts{}
 	var id string
 	var f provision.MarkFacts
-	_, err = pgx.ForEachRow(rows, []any{&id, &f.RequestID, &f.State, &f.Name, &f.Holds, &f.Recorded, &f.Named},
+	_, err = pgx.ForEachRow(rows, []any{&id, &f.RequestID, &f.State, &f.Name, &f.Holds, &f.Recorded, &f.Gone, &f.Named},
 		func() error { facts[id] = f; return nil })
 	return facts, translate(err)
 }
@@ -77,7 +78,7 @@ with input as (
 		i(instance_id, name, mark, request_id, status, why, evidence, unknown)
 	left join requests r on r.request_id = i.request_id
 	left join orphans o on o.instance_id = i.instance_id
-	where not exists (select 1 from instances n where n.instance_id = i.instance_id)
+	where not exists (select 1 from instances n where n.instance_id = i.instance_id and n.gone_at is null)
 	and i.instance_id <> all (array(select instance_id from pruned_instances where instance_id = any($1)))
 	and coalesce(r.state not in ('pending', 'creating'), true)
 ), seen as (

@@ -75,14 +75,20 @@ func TestMarkFacts(t *testing.T) {
 		d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(c)}))
 	}
 	other := one[string](d, `select mark::text from requests where request_id = 'b'`)
+	_, err := d.sql.Exec(t.Context(), `insert into instances (instance_id, request_id, project_id, name, adopted, status, gone_at) values
+		('back', 'a', 'p', 'n', true, 'deleted', now() - interval '1 minute'), ('late', 'a', 'p', 'n', true, 'deleted', now())`)
+	d.must(err)
 	listed := []provision.Instance{{ID: "x", Tags: map[string]string{mark: itsMark}}, {ID: "i-b", Tags: map[string]string{mark: other}}, {ID: "y", Tags: map[string]string{mark: other}},
-		{ID: "odd", Tags: map[string]string{mark: "no uuid"}}, {ID: "bare"}}
-	facts, err := d.MarkFacts(t.Context(), listed)
+		{ID: "odd", Tags: map[string]string{mark: "no uuid"}}, {ID: "bare"},
+		{ID: "back"}, {ID: "late", Tags: map[string]string{mark: itsMark}}}
+	facts, err := d.MarkFacts(t.Context(), listed, time.Now().Add(-30*time.Second))
 	d.must(err)
 	for id, want := range map[string]provision.MarkFacts{
 		"x":    {RequestID: "a", State: provision.Failed, Name: "name-a"},
 		"i-b":  {RequestID: "b", State: provision.Building, Name: "name-b", Holds: "i-b", Recorded: true, Named: true},
 		"y":    {RequestID: "b", State: provision.Building, Name: "name-b", Holds: "i-b"},
+		"back": {RequestID: "a", State: provision.Failed, Name: "name-a", Gone: true},
+		"late": {RequestID: "a", State: provision.Failed, Name: "name-a", Recorded: true},
 		"odd":  {},
 		"bare": {},
 	} {
@@ -203,4 +209,22 @@ func TestOtherOrphans(t *testing.T) {
 	if counts, err := d.Orphans(t.Context()); err != nil || counts["explained"] != 2 || counts["reported"] != 1 {
 		t.Errorf("counts: %v, %v", counts, err)
 	}
+}
+
+// What was taken for gone and comes back is told once, and never due.
+func TestWhatComesBackIsTold(t *testing.T) {
+	d := open(t)
+	itsMark := d.failedRequest("a")
+	deleting.Installation = d.identity().Installation
+	_, err := d.sql.Exec(t.Context(), `insert into instances (instance_id, request_id, project_id, name, adopted, status, gone_at) values ('back', 'a', 'p', 'n', true, 'deleted', now())`)
+	d.must(err)
+	back := sighting("back", "a", itsMark)
+	back.Unknown = true
+	for range 3 {
+		if due := d.round(deleting, back); len(due) != 0 {
+			t.Errorf("it may be deleted: %+v", due)
+		}
+	}
+	d.wantOrphan("back", "unknown_mark")
+	d.wantEvents("a", "accepted:pending orphan:failed")
 }

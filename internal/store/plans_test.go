@@ -271,7 +271,7 @@ func (d *db) hotPath(e *explained) map[string]touched {
 	}
 	step("record polls", func() error { return e.RecordPolls(ctx, seen) })
 	listed := []provision.Instance{{ID: "hi-9"}, {ID: "hpi-9"}, {ID: "none", Tags: map[string]string{provision.TagRequest: "11111111-1111-4111-8111-111111111111"}}}
-	step("audit", func() error { _, err := e.MarkFacts(ctx, listed); return err })
+	step("audit", func() error { _, err := e.MarkFacts(ctx, listed, time.Now()); return err })
 	step("sightings", func() error {
 		_, err := e.RecordSightings(ctx, provision.AuditClaim{ProjectID: project, Region: region, Round: 1}, []provision.Sighting{{Instance: listed[0]}, {Instance: listed[1]}})
 		return err

@@ -23,7 +23,7 @@ select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, r.mode
 	translate(coalesce(jsonb_path_query_array(r.spec, '$.flavor[*].spec_code')::text, ''), '[]" ', ''),
 	greatest(extract(epoch from now() - c.updated_at), 0)::float8, r.mark::text, c.looks, p.marks_seen_at is not null,
 	coalesce(j.status, ''), coalesce(j.progress, 0), extract(epoch from now() - greatest(c.created_at, r.retried_at))::float8,
-	coalesce(c.order_id, ''), c.seen_at is not null, coalesce(r.settled_at <= now(), true), coalesce(r.waiting_for, ''),
+	coalesce(c.order_id, ''), c.seen_at is not null, coalesce(r.settled_at <= now(), true), c.status = 'deleted', coalesce(r.waiting_for, ''),
 	r.cancel_requested_at is not null, coalesce(extract(epoch from now() - r.cancel_requested_at), 0)::float8,
 	c.delete_requested_at is not null, coalesce(extract(epoch from now() - c.delete_requested_at), 0)::float8,
 	not c.adopted or exists (select 1 from attempts m where m.request_id = c.request_id and m.instance_id = c.instance_id and m.outcome = 'created')
@@ -42,7 +42,7 @@ func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provi
 	claims, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c provision.PollClaim, err error) {
 		var since, age, wished, deleting float64
 		err = row.Scan(&c.RequestID, &c.InstanceID, &c.JobID, &c.ProjectID, &c.Mode, &c.Flavor, &since, &c.Mark, &c.Looks, &c.MarksSeen,
-			&c.JobStatus, &c.Progress, &age, &c.OrderID, &c.Seen, &c.Settled, &c.WaitingFor,
+			&c.JobStatus, &c.Progress, &age, &c.OrderID, &c.Seen, &c.Settled, &c.Missed, &c.WaitingFor,
 			&c.Cancelling, &wished, &c.Deleting, &deleting, &c.Named)
 		c.Since = duration(since)
 		c.Age, c.CancelAge, c.DeleteAge = duration(age), duration(wished), duration(deleting)

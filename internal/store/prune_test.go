@@ -122,7 +122,7 @@ func TestWhatOutlivesPruning(t *testing.T) {
 	}
 	listed := []provision.Instance{{ID: "i-old", Name: "name-old", Tags: map[string]string{provision.TagRequest: mark}},
 		{ID: "i-second", Name: "name-old", Tags: map[string]string{provision.TagRequest: mark}}}
-	facts, err := d.MarkFacts(t.Context(), listed)
+	facts, err := d.MarkFacts(t.Context(), listed, time.Now())
 	d.must(err)
 	if f := facts["i-old"]; !f.Recorded {
 		t.Errorf("an instance that was handed out is taken for an orphan: %+v", f)

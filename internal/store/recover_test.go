@@ -145,7 +145,7 @@ func TestAnInstanceThatOnlyTheEventsKnowIsNoOrphan(t *testing.T) {
 	r, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 5001, []provision.Told{
 		{RequestID: "a", State: provision.Ready, InstanceID: "i-told", JobID: "j-told", EventID: 5001, At: time.Unix(1800000000, 0)}})
 	d.must(err)
-	facts, err := d.MarkFacts(t.Context(), []provision.Instance{{ID: "i-told", Tags: map[string]string{mark: itsMark}}})
+	facts, err := d.MarkFacts(t.Context(), []provision.Instance{{ID: "i-told", Tags: map[string]string{mark: itsMark}}}, time.Now())
 	d.must(err)
 	if r.Kept != 1 || !facts["i-told"].Recorded {
 		t.Errorf("an instance that was handed out is taken for an orphan: %+v, %+v", r, facts["i-told"])
@@ -215,7 +215,7 @@ func TestTheInstanceOfACancelledRequestIsKept(t *testing.T) {
 		t.Fatalf("the wish: %+v", f)
 	}
 	r := d.recovers(provision.Told{RequestID: "a", State: provision.Ready, InstanceID: "i-told", EventID: 5001})
-	facts, err := d.MarkFacts(t.Context(), []provision.Instance{{ID: "i-told", Tags: map[string]string{mark: itsMark}}})
+	facts, err := d.MarkFacts(t.Context(), []provision.Instance{{ID: "i-told", Tags: map[string]string{mark: itsMark}}}, time.Now())
 	d.must(err)
 	if r.Kept != 1 || !facts["i-told"].Recorded {
 		t.Errorf("it is taken for an orphan: %+v, %+v", r, facts["i-told"])

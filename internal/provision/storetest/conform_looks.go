@@ -177,6 +177,20 @@ func readyOf(id string) provision.PollResult {
 }
 
 func latePoll(b *bench) {
+	b.build("missed")
+	for _, status := range []string{"", "creating", ""} { // whether the last look did not find it
+		r := provision.PollResult{RequestID: "missed", InstanceID: "i-missed", State: provision.Building, Gone: status == ""}
+		if status != "" {
+			r.Instance = &provision.Instance{ID: "i-missed", Status: status}
+		}
+		b.poll()
+		b.recordPoll(r)
+		if p := b.poll(); p.Missed != r.Gone {
+			b.t.Fatalf("%+v", p)
+		}
+		b.sleep(lease)
+	}
+	b.recordPoll(readyOf("missed"))
 	b.build("a")
 	b.poll()
 	b.recordPoll(readyOf("a"))

@@ -59,7 +59,7 @@ func (m *Memory) pollClaim(r *request, i *instance) provision.PollClaim {
 	c := provision.PollClaim{RequestID: r.ID, InstanceID: i.id, ProjectID: i.projectID, Mode: r.Mode, Flavor: flavorOf(r.Spec),
 		Mark: r.mark, Looks: i.looks, Since: since(i.updated),
 		MarksSeen: m.marksSeen[i.projectID], Age: now.Sub(born), OrderID: i.orderID, Seen: !i.seen.IsZero(),
-		Settled: !r.settledAt.After(now), WaitingFor: r.waitingFor, Named: !i.adopted, Cancelling: !r.cancelWished.IsZero(),
+		Settled: !r.settledAt.After(now), Missed: i.status == "deleted", WaitingFor: r.waitingFor, Named: !i.adopted, Cancelling: !r.cancelWished.IsZero(),
 		CancelAge: since(r.cancelWished), Deleting: !i.deleting.IsZero(), DeleteAge: since(i.deleting)}
 	if j := m.jobOf(i.id); j != nil {
 		c.JobID, c.JobStatus, c.Progress = j.id, j.status, j.progress
