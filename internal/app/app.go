@@ -96,7 +96,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	defer watch.Wait()
 	defer stopWatching()
 	p := parts{store: db, health: health, metrics: metrics, sealer: box, tokens: tokens, cloud: cloud, conn: conn, copies: copies,
-		standing: standing, budget: a.budget(db, health, metrics)}
+		standing: standing, budget: a.budget(db, cloud, health, metrics)}
 	p.backlog = &provision.Backlog{Store: db, Limit: a.Config.Pace.IntakeLimit.V, Log: a.Log}
 	metrics.watchBacklog(p.backlog.Stopped)
 	for ctx.Err() == nil { // again whenever it may act again, after it might not
@@ -301,9 +301,9 @@ func (a *App) tokens(health *provision.Health, m *metrics, db *store.Store, box 
 }
 
 // budget is this worker's share of what the fleet may call.
-func (a *App) budget(db *store.Store, health *provision.Health, m *metrics) *provision.Budget {
+func (a *App) budget(db *store.Store, cloud *dds.Client, health *provision.Health, m *metrics) *provision.Budget {
 	b := provision.NewBudget(db, provision.Limits{Account: a.Config.Pace.Rate.V, Project: a.Config.Pace.ProjectRate.V}, health, a.Log)
-	b.Waited = m.waited
+	b.Waited, b.Ready = m.waited, cloud.Ready
 	m.watchCeilings(b.Ceilings)
 	return b
 }

@@ -97,6 +97,18 @@ func TestTheFleetKeepsTheRateOfTheAccount(t *testing.T) {
 	}
 }
 
+// TestTheFleetKeepsTheRateAfterALogin: what was claimed while there was no token does
+// not leave together once there is one.
+func TestTheFleetKeepsTheRateAfterALogin(t *testing.T) {
+	s := newSystem(t, ddsfake.Config{JobMin: 3 * time.Second, JobLag: -1, SettleLag: -1, LoginLatency: 3 * time.Second})
+	s.backlog(ddsfake.DefaultProjectID, 1000)
+	s.fleet(1, map[string]string{"DDS_RATE": "20/s", "CREATE_CONCURRENCY": "64", "CALL_TIMEOUT": "10s"})
+	s.eventually("calls", func() bool { return s.cloud.Stats().CreatesReceived > 50 })
+	if most := s.cloud.Stats().MaxInAnySecond; most > 24 {
+		t.Errorf("%d calls in a second", most)
+	}
+}
+
 func TestTheFleetFindsTheRateThatTheCloudAllows(t *testing.T) {
 	s := newSystem(t, ddsfake.Config{JobMin: 3 * time.Second, JobLag: -1, SettleLag: -1, Throttle: 50})
 	s.backlog(ddsfake.DefaultProjectID, 20_000)

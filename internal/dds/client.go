@@ -31,6 +31,7 @@ const (
 	opList   op = "list instances"
 	opJob    op = "read job"
 	opJobs   op = "list jobs"
+	opToken  op = "get a token"
 )
 
 // Largest answers that are read, in bytes. A page of 100 large clusters is a few
@@ -129,6 +130,15 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 		c.tokens.Refused(token, ce.Limit == 0)
 	}
 	return a, err
+}
+
+// Ready returns once a call to the project would find its token at hand. Its errors are
+// those of a call that did not leave because there is none.
+func (c *Client) Ready(ctx context.Context, projectID string) error {
+	if _, err := c.tokens.Token(ctx, projectID); err != nil {
+		return noToken(opToken, err)
+	}
+	return nil
 }
 
 // isSegment tells whether s is one segment of a path and stays one: ids and

@@ -26,6 +26,11 @@ type Budget struct {
 	Limits Limits
 	Health *Health
 	Log    *slog.Logger
+	// Ready returns once there is what calls to a project need beside a slot, which is a
+	// token; its errors are those of calls that did not leave. A slot is only for a call
+	// that can leave at once: what waits for a login would leave together after it. Nil:
+	// there always is.
+	Ready func(ctx context.Context, project string) error
 	// Waited is told how long a call waited for its slot; may be nil.
 	Waited func(Lane, time.Duration)
 	// Given is rung when slots were given, so that more may be claimed.
@@ -139,11 +144,11 @@ func (b *Budget) Wait(ctx context.Context, project string, lane Lane) error {
 	if b.Waited != nil {
 		b.Waited(lane, time.Since(began))
 	}
-	if err != nil {
+	if errors.Is(err, errNoSlot) {
 		return &CloudError{Op: "wait for the rate budget", Class: ClassNotSent, Err: err,
 			Message: fmt.Sprintf("no call to project %s was due within %s", project, time.Since(began).Round(time.Millisecond))}
 	}
-	return nil
+	return err
 }
 
 // passes counts a call that needs no slot.
@@ -163,6 +168,9 @@ func (b *Budget) passes(project string) bool {
 
 func (b *Budget) wait(ctx context.Context, project string, lane Lane) error {
 	e := errandOf(ctx)
+	if err := b.ready(ctx, project); err != nil {
+		return err
+	}
 	patience := time.NewTimer(firstPatience(ctx, lane))
 	defer patience.Stop()
 	for {
@@ -171,6 +179,9 @@ func (b *Budget) wait(ctx context.Context, project string, lane Lane) error {
 			return err
 		}
 		Bell(nil).wait(ctx, time.Until(slot))
+		if err := b.ready(ctx, project); err != nil { // its token may have been refused meanwhile
+			return err
+		}
 		switch {
 		case ctx.Err() != nil:
 			return errors.Join(errNoSlot, ctx.Err())
@@ -181,6 +192,18 @@ func (b *Budget) wait(ctx context.Context, project string, lane Lane) error {
 			return nil
 		}
 	}
+}
+
+func (b *Budget) ready(ctx context.Context, project string) error {
+	if b.Ready == nil {
+		return nil
+	}
+	if e := errandOf(ctx); e != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, e.until)
+		defer cancel()
+	}
+	return b.Ready(ctx, project)
 }
 
 // firstPatience is how long a call waits at first.

@@ -115,6 +115,50 @@ func TestA429SlowsTheWholeFleetDown(t *testing.T) {
 	})
 }
 
+// TestNoSlotIsSpentWithoutAToken: calls that wait for a login do not leave together
+// once it is over, be it the first one or one that replaces a refused token.
+func TestNoSlotIsSpentWithoutAToken(t *testing.T) {
+	withBudgets(t, 1, Limits{Account: []RateLimit{{Name: "20/1s", Calls: 20, Per: time.Second}}}, func(t *testing.T, _ *memory, fleet []*Budget) {
+		began := time.Now()
+		token := func(ctx context.Context, _ string) error { // there is none for the first 3 s, nor from 10 s to 13 s
+			if at := time.Since(began) % (10 * time.Second); at < 3*time.Second {
+				Bell(nil).wait(ctx, 3*time.Second-at)
+			}
+			return ctx.Err()
+		}
+		fleet[0].Ready = token
+		var mu sync.Mutex
+		var calls []time.Time
+		var places sync.WaitGroup
+		for range 64 {
+			places.Go(func() {
+				for time.Since(began) < 18*time.Second {
+					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+					err := fleet[0].Wait(ctx, "p", LaneCreate)
+					if err == nil {
+						err = token(ctx, "p") // as the client gets it
+					}
+					if err == nil {
+						mu.Lock()
+						calls = append(calls, time.Now())
+						mu.Unlock()
+					}
+					cancel()
+				}
+			})
+		}
+		places.Wait()
+		for n := 20; n < len(calls); n++ {
+			if span := calls[n].Sub(calls[n-20]); span < time.Second {
+				t.Fatalf("21 calls within %v, %v after the start", span, calls[n-20].Sub(began))
+			}
+		}
+		if len(calls) < 200 {
+			t.Errorf("only %d calls", len(calls))
+		}
+	})
+}
+
 func TestACallWithoutASlotInTimeIsNotSent(t *testing.T) {
 	withBudgets(t, 1, Limits{Project: []RateLimit{{Name: "1/1m", Calls: 1, Per: time.Minute}}}, func(t *testing.T, m *memory, fleet []*Budget) {
 		b := fleet[0]

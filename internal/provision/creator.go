@@ -165,6 +165,7 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim, spec stored
 		return Created{}, &CloudError{Op: "create instance", Class: ClassNotSent, Message: "the worker stopped before the call", Err: errStopping}
 	}
 	if err := c.Budget.Wait(call, claim.ProjectID, LaneCreate); err != nil {
+		c.heard(claim.ProjectID, err)
 		return Created{}, err
 	}
 	password, err := c.open(claim, spec)
@@ -176,10 +177,15 @@ func (c *Creator) call(ctx, call context.Context, claim CreateClaim, spec stored
 		tags = []Tag{{Key: TagRequest, Value: claim.Mark}, {Key: TagInstallation, Value: c.Installation}}
 	}
 	created, err := c.Cloud.CreateInstance(call, claim.ProjectID, spec.body(password, tags...))
-	c.Health.reportCloud(err)
-	c.unsent.note(claim.ProjectID, err)
+	c.heard(claim.ProjectID, err)
 	c.Budget.Answered(claim.ProjectID, err)
 	return created, err
+}
+
+// heard learns how calls to a project do.
+func (c *Creator) heard(project string, err error) {
+	c.Health.reportCloud(err)
+	c.unsent.note(project, err)
 }
 
 // unopened is the code of a password that this worker has no key for, and
