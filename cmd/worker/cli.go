@@ -92,6 +92,8 @@ func (recoverCommand) Run(ctx context.Context, c *cli) error {
 	fmt.Printf("%8d requests got the instance that only the events knew\n", r.Adopted)
 	fmt.Printf("%8d requests that had failed or were cancelled have an instance, as only the events knew: retry what had failed to have it followed\n", r.Kept)
 	fmt.Printf("%8d requests were cancelled, as only the events knew\n", r.Cancelled)
+	fmt.Printf("%8d requests are being cancelled, as only the events knew\n", r.Cancelling)
+	fmt.Printf("%8d requests were retried, as only the events knew: retry them again to have what that made looked for\n", r.Retried)
 	fmt.Printf("%8d instances being built are looked at again\n", r.Building)
 	if !r.Since.IsZero() {
 		fmt.Printf("nobody can tell all that happened since %s: DDS_EVENTS has nothing of what the database knows\n", r.Since.UTC().Format(time.DateTime))

@@ -12,6 +12,7 @@ type Told struct {
 	State      State
 	InstanceID string
 	JobID      string
+	Cancelling bool // somebody wished it cancelled, and nobody retried it since
 	EventID    int64
 	At         time.Time
 }
@@ -41,8 +42,20 @@ func (r *Recovery) Add(e Event, known bool) {
 		r.told = map[string]Told{}
 	}
 	t := r.told[e.RequestID]
+	switch e.Kind {
+	case "accepted": // after it had been lost: another request with its id
+		t = Told{}
+	case "cancelling", "deleting":
+		t.Cancelling = true
+	case "retried":
+		t.Cancelling = false
+	}
 	t.RequestID, t.State, t.EventID, t.At = e.RequestID, e.State, e.ID, e.At
-	if e.InstanceID != "" {
+	switch {
+	case e.InstanceID == "":
+	case e.Kind == KindLooked: // what a retry found to be gone
+		t.InstanceID, t.JobID = "", ""
+	default:
 		t.InstanceID, t.JobID = e.InstanceID, e.JobID
 	}
 	r.told[e.RequestID] = t
@@ -74,6 +87,8 @@ type Recovered struct {
 	Adopted      int // instances that only the stream knew, for requests that are known
 	Kept         int // instances that only the stream knew, for requests that had ended
 	Cancelled    int // requests that only the stream knew to be cancelled
+	Cancelling   int // and to be wished so
+	Retried      int // requests that only the stream knew to be retried, without their last instance
 	Lost         []Told
 	// Since is when the newest event of the database came to be, if the stream has none
 	// that it has: nobody can tell all that happened since.

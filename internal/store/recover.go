@@ -32,7 +32,7 @@ func (s *Store) asOperator(ctx context.Context, do func(context.Context, pgx.Tx)
 }
 
 // toldRows are what the stream tells of requests.
-const toldRows = `unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[]) t(request_id, instance_id, job_id, event_id, state)`
+const toldRows = `unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bool[]) t(request_id, instance_id, job_id, event_id, state, cancelling)`
 
 // A request has another instance only once the one before is gone.
 const recoverReplacedSQL = `
@@ -61,7 +61,7 @@ with told as (
 	on conflict do nothing
 ), changed as (
 	update requests r set state = 'building', fence = fence + 1, claimed_by = null, waiting_for = null, sealed_password = null,
-		may_have_run = false, look_first = false, renew_mark = false, settled_at = clock_timestamp() + make_interval(secs => $6)
+		may_have_run = false, look_first = false, renew_mark = false, settled_at = clock_timestamp() + make_interval(secs => $7)
 	from built where r.request_id = built.request_id
 	returning r.request_id
 )
@@ -104,6 +104,32 @@ select k.request_id, 'recovered', r.state, k.instance_id, 'told by event ' || t.
 	|| case r.state when 'failed' then 'retry it to have its instance followed again' else 'its instance is left as it is, delete it in the console if it is not wanted' end
 from kept k join requests r using (request_id) join ` + toldRows + ` on t.request_id = k.request_id`
 
+// A retry since the backup makes a call under a mark that is forgotten. So whoever
+// retries it again looks for what carries our installation's name, and asks for an
+// explanation of it. What the stream tells to wait for a call is retried if the database
+// has it failed, or being built.
+const recoverRetriedSQL = `
+with told as (
+	select t.* from ` + toldRows + `
+	where t.state in ('pending', 'creating')
+), changed as (
+	update requests r set may_have_run = true, settled_at = clock_timestamp() + make_interval(secs => $7), cancel_requested_at = null, cancel_requested_by = null,
+		error_message = case when r.state = 'building' then r.error_message else coalesce(r.error_message || ' – ', '')
+			|| 'it was retried after the backup that the database was restored from, and a call may have run: retry it to have that looked for' end
+	from told t where r.request_id = t.request_id and r.state in ('failed', 'building')
+	returning r.request_id, r.state, t.event_id
+)
+insert into events (request_id, kind, state, detail)
+select request_id, 'recovered', state, 'retried since, told by event ' || event_id || ': a call may have run, and is looked for when it is retried again' from changed`
+
+// A trigger makes the wish due and erases the password.
+const recoverWishedSQL = `
+update requests r set cancel_requested_at = now(), cancel_requested_by = 'somebody before the restore, told by event ' || t.event_id
+from ` + toldRows + `
+where r.request_id = t.request_id and t.cancelling and t.state not in ('ready', 'cancelled')
+	and r.state in ('pending', 'creating', 'building') and r.cancel_requested_at is null
+	and not exists (select 1 from instances i where i.request_id = r.request_id and i.gone_at is null and i.handed_out)`
+
 // What was ready is in use, however its request is followed again: a wish to cancel it,
 // which came before the database had been recovered, is dropped, and none comes after.
 const recoverHandedOutSQL = `
@@ -145,8 +171,8 @@ where r.request_id = i.request_id and r.state = 'building' and i.next_look_at is
 // place of its message is not known, so that of the event stands there, negated.
 const recoverLostSQL = `
 with lost as (
-	select t.*, coalesce('it had come to ' || t.state || ' with instance ' || t.instance_id, 'it had come to ' || t.state) as came
-	from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[]) t(request_id, instance_id, job_id, event_id, state, at)
+	select t.*, a.at, coalesce('it had come to ' || t.state || ' with instance ' || t.instance_id, 'it had come to ' || t.state) as came
+	from ` + toldRows + ` join unnest($1::text[], $7::timestamptz[]) a(request_id, at) using (request_id)
 	where not exists (select 1 from requests r where r.request_id = t.request_id)
 	and not exists (select 1 from pruned_requests p where p.request_id = t.request_id)
 ), told as (
@@ -171,7 +197,8 @@ func (s *Store) Recover(ctx context.Context, judged provision.Identity, settle t
 	type row = provision.Told
 	rows := []any{column(told, func(t row) string { return t.RequestID }), column(told, func(t row) *string { return text(t.InstanceID) }),
 		column(told, func(t row) *string { return text(t.JobID) }), column(told, func(t row) int64 { return t.EventID }),
-		column(told, func(t row) string { return string(t.State) })}
+		column(told, func(t row) string { return string(t.State) }), column(told, func(t row) bool { return t.Cancelling })}
+	settled := append(slices.Clip(rows), settle.Seconds())
 	err = s.asOperator(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		if err := moveEvents(ctx, tx, last); err != nil {
 			return err
@@ -191,10 +218,12 @@ func (s *Store) Recover(ctx context.Context, judged provision.Identity, settle t
 		}{
 			{recoverCancelledSQL, rows, &r.Cancelled},
 			{recoverReplacedSQL, rows, new(int)},
-			{recoverToldSQL, append(slices.Clip(rows), settle.Seconds()), &r.Adopted},
+			{recoverToldSQL, settled, &r.Adopted},
 			{recoverKeptSQL, rows, &r.Kept},
 			{recoverHandedOutSQL, rows, new(int)},
+			{recoverRetriedSQL, settled, &r.Retried},
 			{recoverOpenSQL, []any{settle.Seconds()}, &r.LookFirst},
+			{recoverWishedSQL, rows, &r.Cancelling},
 			{recoverBuildingSQL, nil, &r.Building},
 		} {
 			tag, err := tx.Exec(ctx, step.sql, step.args...)

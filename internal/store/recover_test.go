@@ -224,6 +224,64 @@ func TestTheInstanceOfACancelledRequestIsKept(t *testing.T) {
 	d.wantEvents("a", "accepted:pending cancelling:pending cancelled:cancelled recovered:cancelled")
 }
 
+// A retry since the backup made a call under a mark that nobody knows: whoever retries
+// again looks for it, and does not call beside it.
+func TestARetryThatOnlyTheEventsKnowIsLookedFor(t *testing.T) {
+	for name, before := range map[string]func(*db){
+		"it had failed": func(d *db) { d.failed("a", false) },
+		"it was being built": func(d *db) {
+			d.accept("a")
+			d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(d.claim(time.Minute)[0])}))
+			d.cancel("a") // it could not be deleted
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t)
+			before(d)
+			r := d.recovers(provision.Told{RequestID: "a", State: provision.Creating, EventID: 5001})
+			if r.Retried != 1 || one[bool](d, `select cancel_requested_at is not null from requests`) {
+				t.Errorf("recovered: %+v", r)
+			}
+			if one[string](d, `select state from requests`) == "building" {
+				d.must(d.RecordPolls(t.Context(), []provision.PollResult{{RequestID: "a", InstanceID: "i-a", State: provision.Failed, Failure: &provision.Failure{}}}))
+			} else if got := one[string](d, `select error_message from provisioning_history`); !strings.Contains(got, "retry it to have that looked for") {
+				t.Errorf("the history says %s", got)
+			}
+			d.retry("a")
+			if l := d.looks(time.Minute); len(l) != 1 || !l[0].Restored || l[0].Settled {
+				t.Errorf("looked for: %+v", l)
+			}
+		})
+	}
+}
+
+// What was wished cancelled since the backup is not built on and handed out.
+func TestAWishThatOnlyTheEventsKnowIsFulfilled(t *testing.T) {
+	for name, before := range map[string]func(*db){
+		"it waited":         func(d *db) {},
+		"it was called for": func(d *db) { d.claim(time.Minute) },
+		"it was being built": func(d *db) {
+			d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(d.claim(time.Minute)[0])}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t)
+			d.accept("a")
+			before(d)
+			if r := d.recovers(provision.Told{RequestID: "a", State: provision.Building, EventID: 5001, Cancelling: true}); r.Cancelling != 1 {
+				t.Errorf("recovered: %+v", r)
+			}
+			if one[bool](d, `select cancel_requested_at is null or sealed_password is not null from requests`) {
+				t.Error("it is not wished cancelled")
+			}
+			looks, polls := d.looks(time.Minute), d.polls()
+			if len(looks)+len(polls) != 1 || len(looks) == 1 && !looks[0].Cancelling || len(polls) == 1 && !polls[0].Cancelling {
+				t.Errorf("looked for: %+v, polled: %+v", looks, polls)
+			}
+		})
+	}
+}
+
 // A retry since the backup may have brought a request another instance.
 func TestTheNewestInstanceIsTheRequests(t *testing.T) {
 	for name, before := range map[string]func(*db){
