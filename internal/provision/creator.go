@@ -44,14 +44,18 @@ type Creator struct {
 func (c *Creator) Run(ctx, work context.Context) {
 	outcomes := newCollector(c.Concurrency, c.record)
 	recording, stop := context.WithCancel(work)
-	var recorder, calls sync.WaitGroup
+	var recorder, handing, calls sync.WaitGroup
 	recorder.Go(func() { outcomes.run(recording) })
 
 	inFlight := c.inFlight()
 	start := func(claims []held) {
 		for _, claim := range claims {
 			calls.Go(func() {
-				defer func() { inFlight.leave(claim.ProjectID); c.Due.Ring() }()
+				defer func() {
+					if inFlight.leave(claim.ProjectID); c.desk.wanted.Load() {
+						c.Due.Ring()
+					}
+				}()
 				result := c.create(ctx, work, claim)
 				if err := outcomes.put(work, result); err != nil {
 					c.Log.Warn("an outcome could not be recorded before the worker stopped; the request is looked for when its lease ends",
@@ -60,14 +64,24 @@ func (c *Creator) Run(ctx, work context.Context) {
 			})
 		}
 	}
+	handing.Go(func() {
+		for {
+			select {
+			case <-c.desk.hand:
+				start(c.desk.handed())
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	repeat(ctx, "creator", c.Health, c.Due, func(ctx context.Context) (bool, error) {
-		start(c.desk.handed())
+		c.desk.wanted.Store(true)
 		c.rest(ctx)
-		start(c.desk.handed())
 		claims, more, err := c.claim(work)
 		start(claims)
 		return more && inFlight.free() > 0, err
 	})
+	handing.Wait()
 	start(c.desk.close(work)) // which gives them back
 	calls.Wait()
 	stop()
@@ -117,6 +131,7 @@ func (c *Creator) claim(ctx context.Context) (claims []held, more bool, err erro
 	claims, err = c.take(limit, most, func(q ClaimQuery) ([]CreateClaim, error) { return c.Store.ClaimCreates(ctx, q) })
 	if err == nil {
 		c.desk.backlog = len(claims) == limit
+		c.desk.wanted.Store(c.desk.backlog || len(most) > 0)
 	}
 	return claims, err == nil && len(claims) == limit, err
 }

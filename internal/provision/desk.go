@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,11 @@ type desk struct {
 	claims  chan struct{} // full while somebody claims; a statement takes too long for a mutex
 	room    *room         // calls in flight
 	backlog bool          // the last claim left something that is due
+	// wanted tells that the last claim may have left something that is due, or that one
+	// is being made: then each call that ends makes way for another.
+	wanted atomic.Bool
 
+	hand    Bell // rings when there is something in left
 	leaving sync.Mutex
 	left    []held
 	closed  bool
@@ -49,7 +54,7 @@ func (c *Creator) claimWith(statement func(ClaimQuery) ([]CreateClaim, error)) e
 	}
 	claims, err := c.take(limit, most, statement)
 	if c.desk.leave(claims); len(claims) > 0 {
-		c.Due.Ring()
+		c.desk.hand.Ring()
 	}
 	return err
 }
@@ -93,7 +98,9 @@ func (d *desk) close(work context.Context) []held {
 func (c *Creator) inFlight() *room { return c.atDesk().room }
 
 func (c *Creator) atDesk() *desk {
-	c.desk.once.Do(func() { c.desk.claims, c.desk.room = make(chan struct{}, 1), newRoom(c.Concurrency) })
+	c.desk.once.Do(func() {
+		c.desk.claims, c.desk.hand, c.desk.room = make(chan struct{}, 1), NewBell(), newRoom(c.Concurrency)
+	})
 	return &c.desk
 }
 

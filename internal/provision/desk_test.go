@@ -63,10 +63,16 @@ func TestIntakeClaimsOnlyWhatThereIsRoomForAndNobodyIsBefore(t *testing.T) {
 	if claims, more, err := c.claim(t.Context()); err != nil || len(claims) != 2 || !more {
 		t.Fatalf("claimed %v, %v, %v", claims, more, err)
 	}
+	if !c.desk.wanted.Load() {
+		t.Error("something is left, and a call that ends tells nobody")
+	}
 	leave(2)
 	want("others are due", 0)
 	if claims, more, err := c.claim(t.Context()); err != nil || len(claims) != 1 || more {
 		t.Fatalf("claimed %v, %v, %v", claims, more, err)
+	}
+	if c.desk.wanted.Load() {
+		t.Error("nothing is left, and each call that ends has it looked for")
 	}
 	leave(1)
 	want("nobody is due any more", 2)

@@ -64,7 +64,7 @@ func (w *Worker) Run(ctx context.Context) {
 	w.Creator.Due, w.Reconciler.Due, w.Poller.Due, w.Relay.Due = create, look, poll, relay
 	w.Intake.Accepted, w.Intake.Waiting = []Bell{relay}, []Bell{create, look, others}
 	w.Intake.Creator = w.Creator
-	w.Creator.Recorded, w.Creator.Unsettled, w.Creator.Claimable = []Bell{poll, relay}, []Bell{look}, []Bell{others}
+	w.Creator.Recorded, w.Creator.Unsettled, w.Creator.Claimable = []Bell{poll, relay}, []Bell{look}, []Bell{create, others}
 	w.Reconciler.Recorded, w.Reconciler.Claimable = []Bell{create, poll, relay}, []Bell{others}
 	w.Poller.Recorded = []Bell{create, relay}
 
