@@ -278,7 +278,8 @@ func TestTenThousandBuildsCostFewCalls(t *testing.T) {
 	}{
 		{"clustered, known", simulation{shape: clustered, builds: 10_000, rate: 500, known: 2000}, 1.5, 5 * time.Second},
 		{"clustered, known, steady", simulation{shape: clustered, builds: 4000, rate: 12, known: 2000}, 1.7, 5 * time.Second},
-		{"clustered, unknown", simulation{shape: clustered, builds: 4000, rate: 500}, 2.1, 5 * time.Second},
+		// 4.8 s, and the order of reads, which is not seeded, may add to it.
+		{"clustered, unknown", simulation{shape: clustered, builds: 4000, rate: 500}, 2.1, 5500 * time.Millisecond},
 		{"clustered, known, no job list", simulation{shape: clustered, builds: 4000, rate: 500, known: 2000, noJobs: true}, 1.9, 5 * time.Second},
 		// The builds of a page end spread over 15 minutes: when it is read every 8.5 s,
 		// it tells of less than one end at a time.
