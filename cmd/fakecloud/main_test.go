@@ -187,7 +187,7 @@ func TestFlagsReachEveryField(t *testing.T) {
 	}
 	_, err = parser.Parse(strings.Fields(`--dialect=otc --users=u:p:w@1@d --projects=p1=n1,p2=n2 --regions=r --zones=a,b;c --vpcs=v
 		--subnets=s --security-groups=g --keys=k --specs=c --sold-out=o --quota=Single=3 --no-enterprise-projects --unknown-id=empty
-		--iam-errors=huawei --login-latency=1s --create-latency=1s --list-lag=1s --slow-jobs=0.1 --clock-offset=1s --throttle=5 --throttle-projects=p1=1 --throttle-account=9
+		--iam-errors=huawei --login-latency=1s --create-latency=1s --list-lag=1s --slow-jobs=0.1 --jobs-by-mode --clock-offset=1s --throttle=5 --throttle-projects=p1=1 --throttle-account=9
 		--faults=create:drop-after=0.1,any:429-gateway=0.2 --seed=9`))
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 
 	"ddsworker/internal/provision"
 	"ddsworker/internal/tokencache"
@@ -65,6 +66,8 @@ type Client struct {
 	tokens Tokens
 	sender *sender
 	hidden tokenSecrets
+
+	reading sync.Mutex // a page of instances: see ListInstances
 }
 
 // It is what the domain asks for.

@@ -35,6 +35,9 @@ func (c *Client) ListInstances(ctx context.Context, projectID string, q provisio
 	if err != nil {
 		return provision.InstancePage{}, err
 	}
+	// One page at a time: many that come at once leave the processors to the others.
+	c.reading.Lock()
+	defer c.reading.Unlock()
 	return a.instances(q.Wanted)
 }
 

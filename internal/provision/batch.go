@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // A collector writes what many goroutines hand it in batches: whatever has piled
-// up while the batch before was being written goes together. When idle a batch
-// has one item, so nothing waits for company.
+// up while the batch before was being written goes together, and for a short while
+// few wait for company, because a statement for one row costs as much as one for
+// twenty.
 type collector[T any] struct {
 	in    chan handed[T]
 	max   int
@@ -52,8 +54,26 @@ func (c *collector[T]) run(ctx context.Context) {
 	}
 }
 
+// companyTime is how long few items wait for others.
+const companyTime = 10 * time.Millisecond
+
+// enough is how many items wait for no others.
+func (c *collector[T]) enough() int { return max(1, c.max/crowded) }
+
 func (c *collector[T]) flush(ctx context.Context, first handed[T]) {
 	batch := []handed[T]{first}
+	company := time.NewTimer(companyTime)
+	defer company.Stop()
+	for wait := true; wait && len(batch) < c.enough(); {
+		select {
+		case h := <-c.in:
+			batch = append(batch, h)
+		case <-company.C:
+			wait = false
+		case <-ctx.Done():
+			wait = false
+		}
+	}
 	for more := true; more && len(batch) < c.max; {
 		select {
 		case h := <-c.in:

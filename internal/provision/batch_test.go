@@ -117,6 +117,44 @@ func TestWhatPilesUpIsWrittenTogether(t *testing.T) {
 	})
 }
 
+// One that is alone waits a little for company, and many wait for none.
+func TestFewWaitForCompany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var batches []int
+		c := newCollector(40, func(_ context.Context, rows []int) error {
+			batches = append(batches, len(rows))
+			return nil
+		})
+		var run, puts sync.WaitGroup
+		run.Go(func() { c.run(ctx) })
+		put := func(many int, want time.Duration) {
+			puts.Go(func() {
+				began := time.Now()
+				var all sync.WaitGroup
+				for i := range many {
+					all.Go(func() { _ = c.put(ctx, i) })
+				}
+				all.Wait()
+				if took := time.Since(began); took != want {
+					t.Errorf("%d took %v, want %v", many, took, want)
+				}
+			})
+		}
+		put(1, companyTime)
+		time.Sleep(companyTime / 2)
+		put(2, companyTime/2)
+		time.Sleep(time.Second)
+		put(c.enough(), 0)
+		puts.Wait()
+		cancel()
+		run.Wait()
+		if want := []int{3, c.enough()}; !slices.Equal(batches, want) {
+			t.Errorf("batches %v, want %v", batches, want)
+		}
+	})
+}
+
 func TestALoopPausesAfterFailuresAndHearsItsBell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -182,8 +183,9 @@ func (p *Poller) leave(project *pollProject) {
 	}
 }
 
-// maxRecorded is how many results are written with one statement.
-const maxRecorded = 2000
+// maxRecorded is how many results are written with one statement: so few that those of
+// other loops need not wait long for the same disk and processors.
+const maxRecorded = 200
 
 // recordAll writes results until there are no more: whatever has come while the ones
 // before were being written goes together.
@@ -197,7 +199,9 @@ func (p *Poller) recordAll(work context.Context, results <-chan []PollResult) {
 				more = false
 			}
 		}
-		_ = p.record(work, batch) // reported; what is lost is due again when its lease ends
+		for few := range slices.Chunk(batch, maxRecorded) {
+			_ = p.record(work, few) // reported; what is lost is due again when its lease ends
+		}
 	}
 }
 
