@@ -70,11 +70,14 @@ func (c *slowCloud) has(id string) bool {
 // rounds is a store of audits that finds an orphan due for its deletion.
 type rounds struct {
 	orphan string
+	mu     sync.Mutex
 	listed int
 	told   chan provision.Deletion
 }
 
 func (s *rounds) ClaimAudit(_ context.Context, served provision.Served, _ time.Duration) (provision.AuditClaim, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.listed > 0 || len(served.Projects) == 0 {
 		return provision.AuditClaim{}, false, nil
 	}
@@ -93,6 +96,8 @@ func (s *rounds) FinishAudit(_ context.Context, c provision.AuditClaim, listed [
 	if problem != nil {
 		return nil, nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.listed = len(listed)
 	return []provision.Orphan{{InstanceID: s.orphan, ProjectID: c.ProjectID, Mark: "mark", RequestID: "r"}}, nil
 }
