@@ -78,7 +78,7 @@ with input as (
 		i(instance_id, name, mark, request_id, status, why, evidence, unknown)
 	left join requests r on r.request_id = i.request_id
 	left join orphans o on o.instance_id = i.instance_id
-	where not exists (select 1 from instances n where n.instance_id = i.instance_id and n.gone_at is null)
+	where i.instance_id <> all (array(select instance_id from instances where instance_id = any($1) and gone_at is null))
 	and i.instance_id <> all (array(select instance_id from pruned_instances where instance_id = any($1)))
 	and coalesce(r.state not in ('pending', 'creating'), true)
 ), seen as (
