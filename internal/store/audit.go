@@ -78,7 +78,8 @@ with input as (
 		i(instance_id, name, mark, request_id, status, why, evidence, unknown)
 	left join requests r on r.request_id = i.request_id
 	left join orphans o on o.instance_id = i.instance_id
-	where i.instance_id <> all (array(select instance_id from instances where instance_id = any($1) and gone_at is null))
+	where i.instance_id <> all (array(select instance_id from (
+		select instance_id, gone_at from instances where instance_id = any($1) offset 0) recorded where gone_at is null))
 	and i.instance_id <> all (array(select instance_id from pruned_instances where instance_id = any($1)))
 	and coalesce(r.state not in ('pending', 'creating'), true)
 ), seen as (
