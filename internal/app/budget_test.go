@@ -119,15 +119,17 @@ func TestTheFleetFindsTheRateThatTheCloudAllows(t *testing.T) {
 		t.Logf("settling: %.1f calls a second, %d throttled; %s", float64(w.calls())/w.took.Seconds(), w.Throttled,
 			s.value(`select concat_ws(' ', round(learnt_rate::numeric, 1), round(seen_rate::numeric, 1), now()-cut_at, round(sent::numeric,1)) from budgets`))
 	}
-	w := s.watch(seconds(t, 8, 20))
-	rate, refused := float64(w.calls())/w.took.Seconds(), float64(w.Throttled)/float64(w.calls())
-	t.Logf("%.1f calls a second, %.2f %% of %d refused", rate, 100*refused, w.calls())
-	if refused > 0.02 {
-		t.Errorf("%.1f %% of the calls are refused", 100*refused)
+	// On a busy machine it takes longer until it has settled.
+	var rate, refused float64
+	for range 4 {
+		w := s.watch(seconds(t, 8, 20))
+		rate, refused = float64(w.calls())/w.took.Seconds(), float64(w.Throttled)/float64(w.calls())
+		t.Logf("%.1f calls a second, %.2f %% of %d refused", rate, 100*refused, w.calls())
+		if refused <= 0.02 && rate >= 30 {
+			return
+		}
 	}
-	if rate < 30 {
-		t.Errorf("%.1f calls a second of 50", rate)
-	}
+	t.Errorf("%.1f %% of the calls are refused, %.1f a second of 50 are made", 100*refused, rate)
 }
 
 // seconds is how long something is measured: a short time, or a long one where
