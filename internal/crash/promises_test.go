@@ -198,7 +198,7 @@ func (w *world) checkEvents(r request, fail func(string, ...any)) {
 		return
 	}
 	var told []int64
-	for _, e := range w.journal.events {
+	for _, e := range w.journal.Events {
 		if e.RequestID == r.ID {
 			told = append(told, e.ID)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ddsworker/internal/provision"
+	"ddsworker/internal/provision/storetest"
 )
 
 // ackWait is when a delivery that nobody settled comes again.
@@ -83,31 +84,13 @@ func (s settler) Nak(d time.Duration) error {
 	return write(s.process, "nak", func() error { s.d.due = time.Now().Add(d); return nil })
 }
 
-// journal is the stream of events.
-type journal struct {
-	events []provision.Event // by sequence, from 1
-}
-
 // publisher is the journal as a process sees it.
 type publisher struct {
 	*process
-	j *journal
+	j *storetest.Journal
 }
 
 func (p publisher) Publish(_ context.Context, after uint64, events []provision.Event) (provision.Published, error) {
-	return effect(p.process, "publish", func() (provision.Published, error) { return p.j.publish(after, events), nil },
+	return effect(p.process, "publish", func() (provision.Published, error) { return p.j.Publish(after, events), nil },
 		func(provision.Published) bool { return true })
-}
-
-// publish appends events behind the one at a place, or tells what is there instead.
-func (j *journal) publish(after uint64, events []provision.Event) provision.Published {
-	out := provision.Published{After: after}
-	if after == uint64(len(j.events)) {
-		j.events = append(j.events, events...)
-	}
-	for _, e := range j.events[min(after, uint64(len(j.events))):] {
-		out.IDs = append(out.IDs, e.ID)
-	}
-	out.Last = uint64(len(j.events))
-	return out
 }

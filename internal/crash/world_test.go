@@ -19,6 +19,7 @@ import (
 	"ddsworker/internal/dds/ddsfake"
 	"ddsworker/internal/localenv/envtest"
 	"ddsworker/internal/provision"
+	"ddsworker/internal/provision/storetest"
 	"ddsworker/internal/store"
 	"ddsworker/internal/tokencache"
 )
@@ -160,7 +161,7 @@ type world struct {
 	project string
 	cloud   *ddsfake.Cloud
 	queue   *queue
-	journal *journal
+	journal *storetest.Journal
 	ledger  *ledger
 	foreign map[string]bool // instances that are not ours
 	wished  bool            // the first request was wished cancelled
@@ -173,7 +174,7 @@ func (g *ground) world(t *testing.T, s script, dialect provision.Dialect) *world
 	t.Helper()
 	g.runs++
 	w := &world{ground: g, t: t, script: s, dialect: dialect, project: fmt.Sprintf("p%07d", g.runs),
-		queue: &queue{settled: map[string]string{}}, journal: &journal{}, ledger: &ledger{}, foreign: map[string]bool{}}
+		queue: &queue{settled: map[string]string{}}, journal: &storetest.Journal{}, ledger: &ledger{}, foreign: map[string]bool{}}
 	cfg := ddsfake.Config{Dialect: string(dialect), Projects: map[string]string{w.project: region}, JobMin: time.Second,
 		JobMax: time.Second, JobLag: -1, DeleteTime: time.Second, SettleLag: -1, Seed: 1}
 	if dialect == provision.DialectUnion {

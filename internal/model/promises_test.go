@@ -134,7 +134,7 @@ func (w *world) checkEvents(id string, state provision.State) {
 	if at != state {
 		w.broken("the last event of %s says %s, the row %s", id, at, state)
 	}
-	for _, e := range w.journal.events {
+	for _, e := range w.journal.Events {
 		if e.RequestID == id {
 			told = append(told, e.ID)
 		}

@@ -101,37 +101,16 @@ func (s settler) Nak(d time.Duration) error {
 	})
 }
 
-// journal is the stream of events.
-type journal struct {
-	mu     sync.Mutex
-	events []provision.Event // by sequence, from 1
-}
-
 // publisher is the journal as a process sees it.
 type publisher struct{ *process }
 
 func (p publisher) Publish(_ context.Context, after uint64, events []provision.Event) (provision.Published, error) {
 	return effect(p.process, func() (provision.Published, error) {
-		published := p.w.journal.publish(after, events)
+		published := p.w.journal.Publish(after, events)
 		if !p.w.isCalm() && p.w.dice("publish").Float64() < 0.03 {
 			p.w.tally("receipt lost")
 			return provision.Published{After: after, Last: after}, errDown
 		}
 		return published, nil
 	})
-}
-
-// publish appends events behind the one at a place, or tells what is there instead.
-func (j *journal) publish(after uint64, events []provision.Event) provision.Published {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	out := provision.Published{After: after}
-	if after == uint64(len(j.events)) {
-		j.events = append(j.events, events...)
-	}
-	for _, e := range j.events[min(after, uint64(len(j.events))):] {
-		out.IDs = append(out.IDs, e.ID)
-	}
-	out.Last = uint64(len(j.events))
-	return out
 }

@@ -21,7 +21,7 @@ type world struct {
 	plan    plan
 	store   *storetest.Memory
 	queue   *queue
-	journal *journal
+	journal *storetest.Journal
 	cloud   *cloud
 	began   time.Time
 
@@ -35,7 +35,7 @@ type world struct {
 }
 
 func newWorld(p plan) *world {
-	w := &world{plan: p, store: storetest.NewMemory(), queue: &queue{}, journal: &journal{}, began: time.Now(),
+	w := &world{plan: p, store: storetest.NewMemory(), queue: &queue{}, journal: &storetest.Journal{}, began: time.Now(),
 		rolls: map[string]uint64{}, counts: map[string]int{}, wishes: map[string]bool{}, kept: map[string]bool{}}
 	w.cloud = &cloud{w: w}
 	return w

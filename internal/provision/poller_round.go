@@ -61,8 +61,7 @@ func (p *Poller) readProject(ctx, work context.Context, id string, project *poll
 	r.readMany()
 	<-project.pages
 	emit(r.judged())
-	deletions := len(unwanted)
-	singles := make([]func(), 0, deletions+len(r.watching))
+	singles := make([]func(), 0, len(unwanted)+len(r.watching))
 	for _, c := range unwanted {
 		singles = append(singles, func() { emit([]PollResult{r.deleteOne(c)}) })
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -180,15 +181,7 @@ func isTooLarge(err error) bool {
 
 func hasCode(err error, codes ...jetstream.ErrorCode) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
-	if !ok {
-		return false
-	}
-	for _, code := range codes {
-		if api.ErrorCode == code {
-			return true
-		}
-	}
-	return false
+	return ok && slices.Contains(codes, api.ErrorCode)
 }
 
 // summary keeps an error short when the same thing failed for a thousand events.
