@@ -66,6 +66,10 @@ func (b *bench) run(ctx context.Context, t trial) (r Result, err error) {
 	if err != nil {
 		return r, err
 	}
+	made, err := b.lab.Created(ctx)
+	if err != nil {
+		return r, err
+	}
 	commits, err := b.commits(ctx, t)
 	if err != nil {
 		return r, err
@@ -90,7 +94,7 @@ func (b *bench) run(ctx context.Context, t trial) (r Result, err error) {
 			return r, err
 		}
 	}
-	questions, err := b.wait(ctx, t, before, processes)
+	questions, err := b.wait(ctx, t, made+t.requests, processes)
 	if err != nil {
 		return r, err
 	}
@@ -135,9 +139,9 @@ func (b *bench) commits(ctx context.Context, t trial) (int64, error) {
 	return b.lab.Commits(ctx, t.database)
 }
 
-// wait waits until everything is ready, and returns how many transactions of the
-// trial's database that took.
-func (b *bench) wait(ctx context.Context, t trial, before lab.Reading, processes []*lab.Process) (questions int, err error) {
+// wait waits until the cloud has made so many instances and everything is ready, and
+// returns how many transactions of the trial's database that took.
+func (b *bench) wait(ctx context.Context, t trial, made int, processes []*lab.Process) (questions int, err error) {
 	if t.database == "" {
 		p := processes[0]
 		select {
@@ -152,8 +156,8 @@ func (b *bench) wait(ctx context.Context, t trial, before lab.Reading, processes
 		ended = append(ended, p.Ended())
 	}
 	err = poll(ctx, 50*time.Millisecond, ended, func() (bool, error) {
-		now, err := b.lab.Read(ctx)
-		return now.Since(before).Calls[ddsfake.OpCreate] >= t.requests, err
+		now, err := b.lab.Created(ctx)
+		return now >= made, err
 	})
 	if err != nil {
 		return 0, err

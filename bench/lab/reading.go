@@ -18,10 +18,11 @@ type Reading struct {
 	Cloud, Postgres, NATS time.Duration      // CPU time
 }
 
-// Read reads the counters.
+// Read reads the counters. It asks for every process of the machine, which takes
+// milliseconds of CPU time: it is not for asking again and again.
 func (l *Lab) Read(ctx context.Context) (Reading, error) {
-	var stats ddsfake.Stats
-	if err := l.askCloud(ctx, "/__stats", &stats); err != nil {
+	stats, err := l.stats(ctx)
+	if err != nil {
 		return Reading{}, err
 	}
 	return Reading{Calls: stats.Calls, Cloud: cpuOf(l.cloud.Pid()), Postgres: cpuOf(l.pgPid), NATS: cpuOf(l.nats.Pid())}, nil
@@ -75,9 +76,13 @@ func (l *Lab) Instances(ctx context.Context, project string) ([]ddsfake.Instance
 
 // Created is how many instances the cloud has made.
 func (l *Lab) Created(ctx context.Context) (int, error) {
-	var stats ddsfake.Stats
-	err := l.askCloud(ctx, "/__stats", &stats)
+	stats, err := l.stats(ctx)
 	return stats.CreatesExecuted, err
+}
+
+func (l *Lab) stats(ctx context.Context) (stats ddsfake.Stats, err error) {
+	err = l.askCloud(ctx, "/__stats", &stats)
+	return stats, err
 }
 
 func (l *Lab) askCloud(ctx context.Context, path string, into any) error {
