@@ -142,6 +142,7 @@ type plain struct{}
 
 func (plain) Seal(p provision.Secret, _ string) ([]byte, error) { return []byte(p.Reveal()), nil }
 func (plain) Keep(sealed string) ([]byte, error)                { return []byte(sealed), nil }
+func (plain) Kept([]byte) bool                                  { return false }
 func (plain) Open(sealed []byte, _ string) (provision.Secret, error) {
 	return provision.NewSecret(string(sealed)), nil
 }

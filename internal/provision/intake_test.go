@@ -62,6 +62,7 @@ type plainSealer struct{}
 
 func (plainSealer) Seal(p Secret, _ string) ([]byte, error)      { return []byte("sealed"), nil }
 func (plainSealer) Keep(sealed string) ([]byte, error)           { return []byte(sealed), nil }
+func (plainSealer) Kept([]byte) bool                             { return false }
 func (plainSealer) Open(sealed []byte, _ string) (Secret, error) { return NewSecret("x"), nil }
 
 func testIntake(store *bookStore) *Intake {

@@ -216,6 +216,8 @@ type Sealer interface {
 	// Open opens both. What can never be opened is ErrSealBroken; any other error
 	// means that another worker may hold the key.
 	Open(sealed []byte, context string) (Secret, error)
+	// Kept reports whether it is what a publisher sealed, which nobody has seen open.
+	Kept(sealed []byte) bool
 }
 
 // ---- the store: one small interface for each loop; those of the audit, the budget,

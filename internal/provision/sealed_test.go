@@ -16,6 +16,7 @@ type lid struct {
 }
 
 func (l lid) Keep(sealed string) ([]byte, error)      { return []byte(sealed), l.keep }
+func (l lid) Kept([]byte) bool                        { return true }
 func (l lid) Open([]byte, string) (Secret, error)     { return NewSecret(l.password), l.open }
 func (l lid) Seal(p Secret, _ string) ([]byte, error) { return []byte("sealed at the door"), nil }
 

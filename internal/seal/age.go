@@ -75,6 +75,9 @@ func (b *Box) Keep(sealed string) ([]byte, error) {
 	return append([]byte{schemeAge}, file...), nil
 }
 
+// Kept implements provision.Sealer.
+func (b *Box) Kept(sealed []byte) bool { return len(sealed) > 0 && sealed[0] == schemeAge }
+
 // wayOut of a password that cannot be opened here.
 const wayOut = "give all workers the same SECRETS_IDENTITY_FILE; if that identity is lost, or was never ours, publish the request under a new id with enqueue"
 

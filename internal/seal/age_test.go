@@ -31,8 +31,8 @@ func TestWhatPublishersSeal(t *testing.T) {
 		if err != nil {
 			t.Fatalf("sealed for %s: %v", what, err)
 		}
-		if got, err := rotated.Open(kept, "any request"); err != nil || got.Reveal() != canary {
-			t.Errorf("sealed for %s: %v", what, err)
+		if got, err := rotated.Open(kept, "any request"); err != nil || got.Reveal() != canary || !rotated.Kept(kept) {
+			t.Errorf("sealed for %s: %v, kept %v", what, err, rotated.Kept(kept))
 		}
 		if recipient == before.Recipients()[0] {
 			continue

@@ -118,7 +118,7 @@ func (b *Box) Seal(secret provision.Secret, context string) ([]byte, error) {
 // Open implements provision.Sealer.
 func (b *Box) Open(sealed []byte, context string) (provision.Secret, error) {
 	switch {
-	case len(sealed) > 0 && sealed[0] == schemeAge:
+	case b.Kept(sealed):
 		return b.openAge(sealed[1:])
 	case len(sealed) >= headerSize && sealed[0] == schemeAESGCM:
 		return b.openAESGCM(sealed, context)

@@ -51,7 +51,7 @@ func TestEachUseHasItsKeys(t *testing.T) {
 		t.Error("the same secret is sealed alike twice")
 	}
 	for name, b := range map[string]*Box{"the same": tokens, "after a rotation": rotated} {
-		if got, err := b.Open(sealed, context); err != nil || got.Reveal() != canary {
+		if got, err := b.Open(sealed, context); err != nil || got.Reveal() != canary || b.Kept(sealed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
