@@ -27,7 +27,7 @@ func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func BenchmarkCreate(b *testing.B) {
 	c, _ := client(b, "https://dds.example.test", HTTP{})
-	c.sender.client.Transport = canned{202, createdAnswer}
+	c.sender.transport = canned{202, createdAnswer}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := c.CreateInstance(context.Background(), project, createBody); err != nil {
@@ -50,7 +50,7 @@ func BenchmarkCreateOverHTTP(b *testing.B) {
 
 func BenchmarkRefusedCreate(b *testing.B) {
 	c, _ := client(b, "https://dds.example.test", HTTP{})
-	c.sender.client.Transport = canned{429, `{"error_code":"APIGW.0308","error_msg":"The throttling threshold has been reached: policy user over ratelimit,limit:60,time:1 minute"}`}
+	c.sender.transport = canned{429, `{"error_code":"APIGW.0308","error_msg":"The throttling threshold has been reached: policy user over ratelimit,limit:60,time:1 minute"}`}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := c.CreateInstance(context.Background(), project, createBody); err == nil {
@@ -69,7 +69,7 @@ func BenchmarkJobs(b *testing.B) {
 	}
 	body := `{"jobs":[` + strings.Join(items, ",") + `]}`
 	c, _ := client(b, "https://dds.example.test", HTTP{})
-	c.sender.client.Transport = canned{200, body}
+	c.sender.transport = canned{200, body}
 	window := provision.JobWindow{From: time.Now().Add(-time.Hour), To: time.Now()}
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
@@ -108,7 +108,7 @@ func BenchmarkList(b *testing.B) {
 	}
 	body := `{"instances":[` + strings.Join(items, ",") + `],"total_count":100}`
 	c, _ := client(b, "https://dds.example.test", HTTP{})
-	c.sender.client.Transport = canned{200, body}
+	c.sender.transport = canned{200, body}
 	for name, q := range map[string]provision.InstanceQuery{"whole": {}, "one wanted": {Wanted: map[string]bool{fmt.Sprintf("%032din02", 7): true}}} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(body)))

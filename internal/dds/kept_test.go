@@ -25,7 +25,7 @@ type result struct {
 func kept(t *testing.T, body string) map[op]result {
 	t.Helper()
 	c, _ := client(t, "https://dds.example.test", HTTP{})
-	c.sender.client.Transport = canned{http.StatusOK, body}
+	c.sender.transport = canned{http.StatusOK, body}
 	out := map[op]result{}
 	keep := func(o op, given any, err error) {
 		text, jsonErr := json.Marshal(given)

@@ -66,10 +66,12 @@ func (h HTTP) dial(ctx context.Context, network, address string) (net.Conn, erro
 	return conn, nil
 }
 
-// sender makes calls over kept connections.
+// sender makes calls over kept connections. It follows no redirects, and keeps no
+// cookies.
 type sender struct {
-	client  *http.Client
-	timeout time.Duration
+	transport http.RoundTripper
+	close     func() // idle connections
+	timeout   time.Duration
 }
 
 func newSender(h HTTP) *sender {
@@ -78,14 +80,21 @@ func newSender(h HTTP) *sender {
 	// takes a single call with it and what was sent is known.
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := h.Dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &guardedConn{Conn: conn}, nil
+	}
 	transport := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            h.Dial,
+		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{RootCAs: h.Roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    h.HandshakeTimeout,
 		ResponseHeaderTimeout:  h.HeaderTimeout,
 		MaxResponseHeaderBytes: 256 << 10, // tokens of up to 100 kB are documented
-		WriteBufferSize:        16 << 10,  // so that a header with a token of some kilobytes leaves in one write
+		WriteBufferSize:        16 << 10,  // so that a call with a token of some kilobytes leaves in one write
 		MaxIdleConns:           h.Concurrency,
 		MaxIdleConnsPerHost:    h.Concurrency,
 		// Shorter than gateways keep theirs: a create that meets a connection
@@ -93,16 +102,8 @@ func newSender(h HTTP) *sender {
 		IdleConnTimeout: 30 * time.Second,
 		Protocols:       &protocols,
 	}
-	return &sender{
-		client: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		timeout: h.CallTimeout,
-	}
+	return &sender{transport: transport, close: transport.CloseIdleConnections, timeout: h.CallTimeout}
 }
-
-func (s *sender) close() { s.client.CloseIdleConnections() }
 
 // call is one HTTP request.
 type call struct {
@@ -129,14 +130,15 @@ type answer struct {
 func (s *sender) send(ctx context.Context, c call) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("no whole answer within %s: %w", s.timeout, context.DeadlineExceeded))
 	defer cancel()
-	var way progress
-	req, err := c.request(httptrace.WithClientTrace(ctx, way.trace()), &way)
+	end, _ := ctx.Deadline()
+	way := &progress{end: end.Round(0)}
+	req, err := c.request(httptrace.WithClientTrace(ctx, way.trace()))
 	if err != nil {
 		return answer{}, c.fail(provision.ClassInvalid, "not a call that can be made: "+err.Error())
 	}
-	resp, err := s.client.Do(req)
+	resp, err := s.transport.RoundTrip(req)
 	if err != nil {
-		return answer{}, c.broken(ctx, &way, err)
+		return answer{}, c.broken(ctx, way, err)
 	}
 	defer resp.Body.Close()
 	a := answer{call: c, status: resp.StatusCode, header: resp.Header,
@@ -163,8 +165,12 @@ func (s *sender) send(ctx context.Context, c call) (answer, error) {
 	return answer{}, classify(a)
 }
 
-func (c call) request(ctx context.Context, way *progress) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, c.method, c.url, nil)
+func (c call) request(ctx context.Context) (*http.Request, error) {
+	var body io.Reader
+	if c.body != nil {
+		body = bytes.NewReader(c.body) // which the transport knows: it leaves together with the header
+	}
+	req, err := http.NewRequestWithContext(ctx, c.method, c.url, body)
 	if err != nil {
 		return nil, err
 	}
@@ -173,17 +179,7 @@ func (c call) request(ctx context.Context, way *progress) (*http.Request, error)
 	req.Header.Set("User-Agent", "ddsworker")
 	// The service takes its requests with and without a body by this type (§2).
 	req.Header.Set("Content-Type", "application/json")
-	if c.body == nil {
-		return req, nil
-	}
-	end, _ := ctx.Deadline()
-	req.ContentLength = int64(len(c.body))
-	// The transport asks for the body again only if nothing was written.
-	req.GetBody = func() (io.ReadCloser, error) {
-		return &guardedBody{rest: bytes.NewReader(c.body), end: end.Round(0), withheld: &way.withheld}, nil
-	}
-	req.Body, err = req.GetBody()
-	return req, err
+	return req, nil
 }
 
 // fail returns an error of ours about the call.
@@ -225,8 +221,9 @@ func explain(ctx context.Context, err error) (words string, cause error) {
 	return err.Error(), nil
 }
 
-// progress is how far a call got.
+// progress is how far a call got, and the time by which it must have left.
 type progress struct {
+	end      time.Time   // without the monotonic clock
 	sent     atomic.Bool // something of it may have left
 	withheld atomic.Bool // its end did not leave, and never will
 }
@@ -237,27 +234,43 @@ type progress struct {
 func (p *progress) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GetConn: func(string) { p.sent.Store(false) },
-		GotConn: func(httptrace.GotConnInfo) { p.sent.Store(true) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			p.withheld.Store(false)
+			guardOf(info.Conn).call.Store(p)
+			p.sent.Store(true)
+		},
 	}
 }
 
 var errWithheld = errors.New("the time for this call is over")
 
-// guardedBody is a request body that stops before its end once the call's time
-// is over. Timers stand still while the machine sleeps, so it goes by the wall
-// clock: a call that wakes up after its lease must not complete.
-type guardedBody struct {
-	rest     *bytes.Reader
-	end      time.Time // without the monotonic clock
-	withheld *atomic.Bool
+// guardedConn is a connection that lets nothing of a call out once its time is over.
+// Timers stand still while the machine sleeps, so it goes by the wall clock: a call
+// that wakes up after its lease must not complete. It goes on guarding the last call
+// until it has another one: an answer may come before all of a body has left.
+type guardedConn struct {
+	net.Conn
+	call atomic.Pointer[progress]
 }
 
-func (b *guardedBody) Read(p []byte) (int, error) {
-	if b.rest.Len() > 0 && time.Now().Round(0).After(b.end) {
-		b.withheld.Store(true)
+func (c *guardedConn) Write(p []byte) (int, error) {
+	if way := c.call.Load(); way != nil && time.Now().Round(0).After(way.end) {
+		way.withheld.Store(true)
 		return 0, errWithheld
 	}
-	return b.rest.Read(p)
+	return c.Conn.Write(p)
 }
 
-func (b *guardedBody) Close() error { return nil }
+// guardOf finds the guard beneath the TLS of a connection, and of one to a proxy.
+func guardOf(conn net.Conn) *guardedConn {
+	for {
+		switch c := conn.(type) {
+		case *guardedConn:
+			return c
+		case *tls.Conn:
+			conn = c.NetConn()
+		default:
+			panic(fmt.Sprintf("dds: a connection of type %T that was not dialed here", conn))
+		}
+	}
+}

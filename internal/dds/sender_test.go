@@ -3,6 +3,7 @@ package dds
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -259,40 +260,88 @@ func TestConnectionsAreKept(t *testing.T) {
 // TestBodyIsHeldBack: whoever wakes up after the call's time must not complete it.
 func TestBodyIsHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var withheld atomic.Bool
-		b := &guardedBody{rest: bytes.NewReader(make([]byte, 100)), end: time.Now().Add(time.Second).Round(0), withheld: &withheld}
-		first := make([]byte, 60)
-		if n, err := b.Read(first); n != 60 || err != nil {
-			t.Fatal(n, err)
+		here, there := net.Pipe()
+		arrived := make(chan []byte)
+		go func() {
+			all, _ := io.ReadAll(there)
+			arrived <- all
+		}()
+		conn := &guardedConn{Conn: here}
+		first, second := &progress{end: time.Now().Add(time.Second).Round(0)}, &progress{end: time.Now().Add(time.Hour).Round(0)}
+		for what, step := range []struct {
+			call     *progress
+			write    string
+			withheld bool
+		}{{nil, "handshake ", false}, {first, "begun ", false}, {first, "late ", true}, {second, "another", false}} {
+			if step.call != nil && conn.call.Load() != step.call {
+				guardOf(tls.Client(conn, nil)).call.Store(step.call)
+			}
+			n, err := conn.Write([]byte(step.write))
+			if step.withheld != errors.Is(err, errWithheld) || step.withheld != (n == 0) {
+				t.Errorf("step %d: wrote %d bytes, %v", what, n, err)
+			}
+			if step.call != nil && step.call.withheld.Load() != step.withheld {
+				t.Errorf("step %d: withheld is %v", what, !step.withheld)
+			}
+			if step.write == "begun " {
+				time.Sleep(2 * time.Second) // fake time, as a sleeping machine would see it
+			}
 		}
-		time.Sleep(2 * time.Second) // fake time, as a sleeping machine would see it
-		if n, err := b.Read(first); n != 0 || !errors.Is(err, errWithheld) || !withheld.Load() {
-			t.Errorf("read %d bytes after the end, %v", n, err)
-		}
-		// Once everything is out, the end of the body is told whatever the time is.
-		withheld.Store(false)
-		done := &guardedBody{rest: bytes.NewReader(nil), end: time.Now().Add(-time.Hour), withheld: &withheld}
-		if _, err := done.Read(first); !errors.Is(err, io.EOF) || withheld.Load() {
-			t.Errorf("after the last byte: %v", err)
+		here.Close()
+		if got := <-arrived; string(got) != "handshake begun another" {
+			t.Errorf("arrived: %q", got)
 		}
 	})
 }
 
 func TestHeldBackIsNotSent(t *testing.T) {
-	var complete atomic.Int64
-	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if _, err := io.ReadAll(r.Body); err == nil {
-			complete.Add(1)
-		}
-	}))
-	defer s.Close()
-	c, _ := client(t, s.URL, HTTP{})
-	// A deadline whose timer has not fired, as after a sleep of the machine.
-	ctx := lateContext{t.Context()}
-	e := fails(t, calls(c)[opCreate](ctx), provision.ClassNotSent)
-	if !strings.Contains(e.Message, "held back") || complete.Load() != 0 {
-		t.Errorf("%v; %d complete requests arrived", e, complete.Load())
+	for what, serve := range map[string]func(http.Handler) *httptest.Server{"http": httptest.NewServer, "https": httptest.NewTLSServer} {
+		t.Run(what, func(t *testing.T) {
+			var arrived atomic.Int64
+			s := serve(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived.Add(1) }))
+			defer s.Close()
+			way := HTTP{}
+			if s.Certificate() != nil {
+				way.Roots = x509.NewCertPool()
+				way.Roots.AddCert(s.Certificate())
+			}
+			c, _ := client(t, s.URL, way)
+			if err := calls(c)[opList](t.Context()); arrived.Load() != 1 {
+				t.Fatalf("with time left it does not arrive: %v", err)
+			}
+			// A deadline whose timer has not fired, as after a sleep of the machine.
+			for _, op := range []op{opCreate, opDelete} {
+				e := fails(t, calls(c)[op](lateContext{t.Context()}), provision.ClassNotSent)
+				if !strings.Contains(e.Message, "held back") || arrived.Load() != 1 {
+					t.Errorf("%v: %v; %d calls arrived", op, e, arrived.Load())
+				}
+			}
+		})
 	}
+}
+
+// TestACallLeavesInOnePiece: header and body of a create in one write.
+func TestACallLeavesInOnePiece(t *testing.T) {
+	var writes atomic.Int64
+	s := httptest.NewServer(says(202, nil, createdAnswer))
+	defer s.Close()
+	c, _ := client(t, s.URL, HTTP{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return countingConn{conn, &writes}, err
+	}})
+	if err := calls(c)[opCreate](t.Context()); err != nil || writes.Load() != 1 {
+		t.Errorf("%d writes, %v", writes.Load(), err)
+	}
+}
+
+type countingConn struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (c countingConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
 }
 
 // lateContext has a deadline that passed without the timer noticing.
