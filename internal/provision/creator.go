@@ -42,50 +42,76 @@ type Creator struct {
 // Run creates until ctx ends; then it takes no more, and finishes what is in
 // flight while work lasts.
 func (c *Creator) Run(ctx, work context.Context) {
+	desk := c.atDesk()
 	outcomes := newCollector(c.Concurrency, c.record)
 	recording, stop := context.WithCancel(work)
 	var recorder, handing, calls sync.WaitGroup
 	recorder.Go(func() { outcomes.run(recording) })
 
-	inFlight := c.inFlight()
+	// What a goroutine grew its stack for serves the next call.
+	idle := make(chan held)
 	start := func(claims []held) {
 		for _, claim := range claims {
-			calls.Go(func() {
-				defer func() {
-					if inFlight.leave(claim.ProjectID); c.desk.wanted.Load() {
-						c.Due.Ring()
+			select {
+			case idle <- claim:
+			default:
+				calls.Go(func() {
+					for next, more := claim, true; more; {
+						c.createOne(ctx, work, next, outcomes)
+						select {
+						case next = <-idle:
+						case <-ctx.Done():
+							more = false
+						}
 					}
-				}()
-				result := c.create(ctx, work, claim)
-				if err := outcomes.put(work, result); err != nil {
-					c.Log.Warn("an outcome could not be recorded before the worker stopped; the request is looked for when its lease ends",
-						"request", claim.RequestID, "attempt", claim.Attempt, "outcome", result.Outcome)
-				}
-			})
+				})
+			}
 		}
 	}
 	handing.Go(func() {
 		for {
 			select {
-			case <-c.desk.hand:
-				start(c.desk.handed())
+			case <-desk.hand:
+				start(desk.handed())
 			case <-ctx.Done():
 				return
 			}
 		}
 	})
 	repeat(ctx, "creator", c.Health, c.Due, func(ctx context.Context) (bool, error) {
-		c.desk.wanted.Store(true)
+		desk.wanted.Store(true)
 		c.rest(ctx)
 		claims, more, err := c.claim(work)
 		start(claims)
-		return more && inFlight.free() > 0, err
+		return more && desk.room.free() > 0, err
 	})
 	handing.Wait()
-	start(c.desk.close(work)) // which gives them back
+	start(desk.close(work)) // which gives them back
 	calls.Wait()
 	stop()
 	recorder.Wait()
+}
+
+// createOne makes the call of a claim and has its outcome recorded. Another call may
+// have its place as soon as it has ended, but the next claims wait for the database
+// when it is behind.
+func (c *Creator) createOne(ctx, work context.Context, claim held, outcomes *collector[CreateResult]) {
+	again := func() {
+		if c.desk.wanted.Load() {
+			c.Due.Ring()
+		}
+	}
+	result := c.create(ctx, work, claim)
+	c.desk.unrecorded.Add(1)
+	c.inFlight().leave(claim.ProjectID)
+	again()
+	if err := outcomes.put(work, result); err != nil {
+		c.Log.Warn("an outcome could not be recorded before the worker stopped; the request is looked for when its lease ends",
+			"request", claim.RequestID, "attempt", claim.Attempt, "outcome", result.Outcome)
+	}
+	if c.desk.unrecorded.Add(-1) == c.mostUnrecorded()-1 {
+		again()
+	}
 }
 
 // Round claims what is due, calls, and records what came of it. It is a turn of
@@ -107,6 +133,9 @@ func (c *Creator) Round(ctx, work context.Context) (more bool, err error) {
 // claimable is how much may be claimed now, of all projects and of each: what can
 // be sent, what the rate budget has slots for soon, and what there is room for.
 func (c *Creator) claimable() (limit int, most map[string]int) {
+	if c.atDesk().unrecorded.Load() >= c.mostUnrecorded() {
+		return 0, nil
+	}
 	most = c.unsent.most(c.Served.Projects)
 	c.Budget.most(LaneCreate, c.Served.Projects, most)
 	limit = c.inFlight().most(c.Served.Projects, most)
@@ -115,6 +144,10 @@ func (c *Creator) claimable() (limit int, most map[string]int) {
 	}
 	return limit, most
 }
+
+// mostUnrecorded is how many outcomes may wait for the database before no more calls
+// are claimed: two for each place, so that calls go on while others are recorded.
+func (c *Creator) mostUnrecorded() int64 { return 2 * int64(c.Concurrency) }
 
 // claim takes what is due, and reports whether there may be more.
 func (c *Creator) claim(ctx context.Context) (claims []held, more bool, err error) {

@@ -17,6 +17,8 @@ type desk struct {
 	// wanted tells that the last claim may have left something that is due, or that one
 	// is being made: then each call that ends makes way for another.
 	wanted atomic.Bool
+	// unrecorded are the outcomes that are not in the database yet.
+	unrecorded atomic.Int64
 
 	hand    Bell // rings when there is something in left
 	leaving sync.Mutex

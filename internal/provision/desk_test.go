@@ -2,7 +2,11 @@ package provision
 
 import (
 	"context"
+	"log/slog"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // dueStore has so many requests that are due.
@@ -87,4 +91,57 @@ func TestIntakeClaimsOnlyWhatThereIsRoomForAndNobodyIsBefore(t *testing.T) {
 	}
 	leave(2)
 	want("the creator has stopped", 0)
+}
+
+// stuckStore has much that is due, and records nothing until it is let go.
+type stuckStore struct {
+	dueStore
+	claimed atomic.Int64
+	let     chan struct{}
+}
+
+func (s *stuckStore) ClaimCreates(ctx context.Context, q ClaimQuery) ([]CreateClaim, error) {
+	claims, err := s.dueStore.ClaimCreates(ctx, q)
+	for i := range claims {
+		claims[i].Spec = []byte(`{}`)
+	}
+	s.claimed.Add(int64(len(claims)))
+	return claims, err
+}
+
+func (s *stuckStore) RecordCreates(context.Context, []CreateResult) error {
+	<-s.let
+	return nil
+}
+
+type quickCloud struct{}
+
+func (quickCloud) CreateInstance(context.Context, string, []byte) (Created, error) {
+	return Created{InstanceID: "i", HTTPStatus: 202}, nil
+}
+
+// TestACallThatEndedMakesWay: before its outcome is recorded; but when twice as many
+// outcomes wait as there may be calls, nothing more is claimed.
+func TestACallThatEndedMakesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const calls, due = 8, 100
+		store := &stuckStore{dueStore: dueStore{due: due}, let: make(chan struct{})}
+		c := &Creator{Cloud: quickCloud{}, Store: store, Served: Served{Projects: []string{"p"}}, Policy: DefaultPolicy(),
+			Concurrency: calls, Health: quietHealth(), Log: slog.New(slog.DiscardHandler), Due: NewBell()}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { c.Run(ctx, t.Context()); close(ended) }()
+		synctest.Wait()
+		time.Sleep(time.Minute) // of the bubble
+		if n := store.claimed.Load(); n < 2*calls || n > 3*calls {
+			t.Errorf("%d were claimed while nothing is recorded, want about %d", n, 2*calls)
+		}
+		close(store.let)
+		time.Sleep(time.Minute)
+		if n := store.claimed.Load(); n != due {
+			t.Errorf("%d of %d were claimed", n, due)
+		}
+		stop()
+		<-ended
+	})
 }
