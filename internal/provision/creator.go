@@ -79,7 +79,7 @@ func (c *Creator) Run(ctx, work context.Context) {
 		}
 	})
 	repeat(ctx, "creator", c.Health, c.Due, func(ctx context.Context) (bool, error) {
-		desk.wanted.Store(true)
+		desk.idle.set(false)
 		c.rest(ctx)
 		claims, more, err := c.claim(work)
 		start(claims)
@@ -97,19 +97,19 @@ func (c *Creator) Run(ctx, work context.Context) {
 // when it is behind.
 func (c *Creator) createOne(ctx, work context.Context, claim held, outcomes *collector[CreateResult]) {
 	again := func() {
-		if c.desk.wanted.Load() {
+		if !c.desk.idle.is() {
 			c.Due.Ring()
 		}
 	}
 	result := c.create(ctx, work, claim)
-	c.desk.unrecorded.Add(1)
+	c.desk.unrecorded.enter(claim.ProjectID)
 	c.inFlight().leave(claim.ProjectID)
 	again()
 	if err := outcomes.put(work, result); err != nil {
 		c.Log.Warn("an outcome could not be recorded before the worker stopped; the request is looked for when its lease ends",
 			"request", claim.RequestID, "attempt", claim.Attempt, "outcome", result.Outcome)
 	}
-	if c.desk.unrecorded.Add(-1) == c.mostUnrecorded()-1 {
+	if c.desk.unrecorded.leave(claim.ProjectID) == 1 {
 		again()
 	}
 }
@@ -130,24 +130,26 @@ func (c *Creator) Round(ctx, work context.Context) (more bool, err error) {
 	return more, errors.Join(err, c.record(work, results))
 }
 
+// bounds is how much may be called of a project, where that is less than everything.
+func (c *Creator) bounds() map[string]int {
+	most := c.unsent.most(c.Served.Projects)
+	c.Budget.most(LaneCreate, c.Served.Projects, most)
+	return most
+}
+
 // claimable is how much may be claimed now, of all projects and of each: what can
 // be sent, what the rate budget has slots for soon, and what there is room for.
 func (c *Creator) claimable() (limit int, most map[string]int) {
-	if c.atDesk().unrecorded.Load() >= c.mostUnrecorded() {
+	if c.atDesk().unrecorded.free() == 0 {
 		return 0, nil
 	}
-	most = c.unsent.most(c.Served.Projects)
-	c.Budget.most(LaneCreate, c.Served.Projects, most)
+	most = c.bounds()
 	limit = c.inFlight().most(c.Served.Projects, most)
 	if none(c.Served.Projects, most) {
 		return 0, nil
 	}
 	return limit, most
 }
-
-// mostUnrecorded is how many outcomes may wait for the database before no more calls
-// are claimed: two for each place, so that calls go on while others are recorded.
-func (c *Creator) mostUnrecorded() int64 { return 2 * int64(c.Concurrency) }
 
 // claim takes what is due, and reports whether there may be more.
 func (c *Creator) claim(ctx context.Context) (claims []held, more bool, err error) {
@@ -164,7 +166,7 @@ func (c *Creator) claim(ctx context.Context) (claims []held, more bool, err erro
 	claims, err = c.take(limit, most, func(q ClaimQuery) ([]CreateClaim, error) { return c.Store.ClaimCreates(ctx, q) })
 	if err == nil {
 		c.desk.backlog = len(claims) == limit
-		c.desk.wanted.Store(c.desk.backlog || len(most) > 0)
+		c.desk.idle.set(!c.desk.backlog && len(most) == 0)
 	}
 	return claims, err == nil && len(claims) == limit, err
 }

@@ -3,7 +3,6 @@ package provision
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -14,11 +13,13 @@ type desk struct {
 	claims  chan struct{} // full while somebody claims; a statement takes too long for a mutex
 	room    *room         // calls in flight
 	backlog bool          // the last claim left something that is due
-	// wanted tells that the last claim may have left something that is due, or that one
-	// is being made: then each call that ends makes way for another.
-	wanted atomic.Bool
-	// unrecorded are the outcomes that are not in the database yet.
-	unrecorded atomic.Int64
+	// idle holds while the last claim left nothing that is due, and none is being made;
+	// else each call that ends makes way for another.
+	idle *latch
+	// unrecorded are the outcomes that are not in the database yet. While there are two
+	// for each place no more calls are claimed, so that calls go on while others are
+	// recorded.
+	unrecorded *room
 
 	hand    Bell // rings when there is something in left
 	leaving sync.Mutex
@@ -33,17 +34,19 @@ type held struct {
 }
 
 // claimWith lets a statement that takes requests in claim of them what there is
-// room for. It claims nothing while others are due, which come first, or just being
+// room for. It claims nothing while others are due, which come first, or for long being
 // claimed.
 func (c *Creator) claimWith(statement func(ClaimQuery) ([]CreateClaim, error)) error {
 	if c == nil {
 		_, err := statement(ClaimQuery{})
 		return err
 	}
+	tired := time.NewTimer(handful)
+	defer tired.Stop()
 	select {
 	case c.atDesk().claims <- struct{}{}:
 		defer func() { <-c.desk.claims }()
-	default:
+	case <-tired.C:
 		_, err := statement(ClaimQuery{})
 		return err
 	}
@@ -102,23 +105,21 @@ func (c *Creator) inFlight() *room { return c.atDesk().room }
 func (c *Creator) atDesk() *desk {
 	c.desk.once.Do(func() {
 		c.desk.claims, c.desk.hand, c.desk.room = make(chan struct{}, 1), NewBell(), newRoom(c.Concurrency)
+		c.desk.idle, c.desk.unrecorded = newLatch(), newRoom(2*c.Concurrency)
 	})
 	return &c.desk
 }
 
-// crowded is the share of the room, and handful the time, that a claim waits for to
-// be free: a statement for one row costs as much as one for thirty.
-const crowded, handful = 4, 5 * time.Millisecond
+// handful is how long a claim waits for enough of the room to be free, and how long an
+// insert waits for a claim to end.
+const handful = 5 * time.Millisecond
 
-// rest waits while almost all of the room is taken.
+// rest waits while almost all of the room is taken. What rings meanwhile is about what
+// is claimed then.
 func (c *Creator) rest(ctx context.Context) {
-	enough := func() bool { return c.inFlight().free() >= max(1, c.Concurrency/crowded) }
-	if enough() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, handful)
-	defer cancel()
-	for !enough() && ctx.Err() == nil {
-		c.Due.wait(ctx, handful)
+	c.inFlight().roomy.wait(ctx, handful)
+	select {
+	case <-c.Due:
+	default:
 	}
 }

@@ -67,7 +67,7 @@ func TestIntakeClaimsOnlyWhatThereIsRoomForAndNobodyIsBefore(t *testing.T) {
 	if claims, more, err := c.claim(t.Context()); err != nil || len(claims) != 2 || !more {
 		t.Fatalf("claimed %v, %v, %v", claims, more, err)
 	}
-	if !c.desk.wanted.Load() {
+	if c.desk.idle.is() {
 		t.Error("something is left, and a call that ends tells nobody")
 	}
 	leave(2)
@@ -75,7 +75,7 @@ func TestIntakeClaimsOnlyWhatThereIsRoomForAndNobodyIsBefore(t *testing.T) {
 	if claims, more, err := c.claim(t.Context()); err != nil || len(claims) != 1 || more {
 		t.Fatalf("claimed %v, %v, %v", claims, more, err)
 	}
-	if c.desk.wanted.Load() {
+	if !c.desk.idle.is() {
 		t.Error("nothing is left, and each call that ends has it looked for")
 	}
 	leave(1)

@@ -44,7 +44,7 @@ func (in *Intake) Run(ctx, work context.Context) {
 
 // Round receives one batch and takes it in.
 func (in *Intake) Round(ctx, work context.Context) (more bool, err error) {
-	most := in.Batch
+	most := in.Creator.inStep(ctx, in.Batch)
 	if in.Backlog != nil {
 		room, wait, err := in.Backlog.room(ctx)
 		if err != nil {

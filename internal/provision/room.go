@@ -9,26 +9,39 @@ import (
 // where the others have taken all: calls that hang until their time limit must not
 // keep another project from beginning.
 type room struct {
-	size int
+	size   int
+	enough int    // so many free places are worth a statement
+	roomy  *latch // while so many are free
 
 	mu    sync.Mutex
 	taken int
 	of    map[string]int // by project
 }
 
-func newRoom(size int) *room { return &room{size: size, of: map[string]int{}} }
+// crowded is the share of a room that a claim waits for to be free: a statement for
+// one row costs as much as one for thirty.
+const crowded = 4
+
+func newRoom(size int) *room {
+	r := &room{size: size, enough: max(1, size/crowded), roomy: newLatch(), of: map[string]int{}}
+	r.roomy.set(true)
+	return r
+}
 
 func (r *room) enter(project string) { r.count(project, 1) }
 
-func (r *room) leave(project string) { r.count(project, -1) }
+// leave tells how many more there is room for now.
+func (r *room) leave(project string) (free int) { return r.count(project, -1) }
 
-func (r *room) count(project string, n int) {
+func (r *room) count(project string, n int) (free int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.taken += n
+	r.roomy.set(r.size-r.taken >= r.enough)
 	if r.of[project] += n; r.of[project] == 0 {
 		delete(r.of, project)
 	}
+	return r.size - r.taken
 }
 
 // without leaves out the projects that have something in flight.

@@ -66,7 +66,7 @@ func (w *Worker) Run(ctx context.Context) {
 	w.Intake.Creator = w.Creator
 	w.Creator.Recorded, w.Creator.Unsettled, w.Creator.Claimable = []Bell{poll, relay}, []Bell{look}, []Bell{create, others}
 	w.Reconciler.Recorded, w.Reconciler.Claimable = []Bell{create, poll, relay}, []Bell{others}
-	w.Poller.Recorded = []Bell{create, relay}
+	w.Poller.Recorded = []Bell{relay}
 
 	if w.Budget != nil {
 		w.Budget.Given = []Bell{create, look, poll}
