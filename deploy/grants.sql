@@ -25,7 +25,7 @@ grant update (fence, worker, intended_at, outcome, finished_at, took, http_statu
 grant update (status, port, addresses, detail, next_look_at, looks, updated_at, seen_at, delete_requested_at, gone_at)
     on instances to ddsworker_worker;
 grant update (status, progress, fail_reason, cloud_created_at, cloud_ended_at, updated_at) on jobs to ddsworker_worker;
-grant select, insert, delete on outbox to ddsworker_worker;
+grant select, insert, update (events), delete on outbox to ddsworker_worker;
 grant select, update (sequence) on relay to ddsworker_worker;
 grant update (status, first_seen_at, last_seen_at, region, state, rounds, last_round, deletions, delete_at, error_code,
               error_message, gone_at)

@@ -150,7 +150,7 @@ func (s *system) waitRest(ctx context.Context) error {
 		// Asked first: what is taken in afterwards would be in neither.
 		empty := s.emptied(ctx)
 		err := s.db.QueryRow(ctx, `select (select count(*) from requests where finished_at is null),
-			(select count(*) from outbox)`).Scan(&open, &unpublished)
+			(select coalesce(sum(cardinality(events)), 0) from outbox)`).Scan(&open, &unpublished)
 		if err == nil && open == 0 && unpublished == 0 && empty {
 			return nil
 		}

@@ -71,6 +71,8 @@ type Event struct {
 	// Concerns is the stream sequence of the one message that a refusal is
 	// about; 0 for all other events.
 	Concerns uint64 `json:"-"`
+	// Batch is the one of the outbox that it lies in; 0 once it is published.
+	Batch int64 `json:"-"`
 }
 
 // EventError is why a request waits, failed or was refused.
@@ -81,10 +83,11 @@ type EventError struct {
 }
 
 // Published tells what the stream of events holds: behind the message at After and
-// up to the one at Last the events with these ids, and none of ours beside them.
+// up to the one at Last the events with these ids and those of these batches of the
+// outbox, and none of ours beside them.
 type Published struct {
-	After, Last uint64
-	IDs         []int64
+	After, Last  uint64
+	IDs, Batches []int64
 }
 
 // ---- the cloud ----
@@ -288,8 +291,9 @@ type RelayStore interface {
 	// Lead returns a function that gives the lead back, or ok false while
 	// another process has it.
 	Lead(ctx context.Context) (release func(), ok bool, err error)
-	// Unpublished returns the oldest events that are not noted as published, in their
-	// order, and the place in the stream up to which everything is noted.
+	// Unpublished returns events that are not noted as published, in the order of each
+	// request, and the place in the stream up to which everything is noted. The events
+	// come in whole batches, in as many as the limit has room for, but at least one.
 	Unpublished(ctx context.Context, limit int) (events []Event, after uint64, err error)
 	// MarkPublished notes what the stream holds. The place is noted only if it still
 	// is what p begins at.

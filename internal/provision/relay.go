@@ -3,6 +3,8 @@ package provision
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -62,7 +64,33 @@ func (r *Relay) Round(ctx context.Context) (more bool, err error) {
 	if published.Last != after {
 		marking, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
 		defer cancel()
-		failed = errors.Join(failed, r.Store.MarkPublished(marking, published))
+		failed = errors.Join(failed, r.Store.MarkPublished(marking, published.inBatches(events)))
 	}
-	return failed == nil && (len(events) == r.Batch || len(published.IDs) < len(events)), failed
+	// The next batch of the outbox may have been too large for what room there was.
+	return failed == nil && (len(events) > r.Batch/2 || len(published.IDs) < len(events)), failed
+}
+
+// inBatches names batches of the outbox where the stream has all that was read of them,
+// and leaves only the ids of other events.
+func (p Published) inBatches(read []Event) Published {
+	stored := make(map[int64]bool, len(p.IDs))
+	for _, id := range p.IDs {
+		stored[id] = true
+	}
+	for len(read) > 0 {
+		n, whole := 0, true
+		for n < len(read) && read[n].Batch == read[0].Batch {
+			whole = whole && stored[read[n].ID]
+			n++
+		}
+		if whole {
+			p.Batches = append(p.Batches, read[0].Batch)
+			for _, e := range read[:n] {
+				delete(stored, e.ID)
+			}
+		}
+		read = read[n:]
+	}
+	p.IDs = slices.Sorted(maps.Keys(stored))
+	return p
 }

@@ -280,7 +280,7 @@ func (d *db) hotPath(e *explained) map[string]touched {
 	published := provision.Published{}
 	step("unpublished", func() (err error) { events, published.After, err = e.Unpublished(ctx, 1000); return err })
 	for _, event := range events {
-		published.IDs, published.Last = append(published.IDs, event.ID), uint64(event.ID)
+		published.Batches, published.Last = append(published.Batches, event.Batch), uint64(event.ID)
 	}
 	step("mark published", func() error { return e.MarkPublished(ctx, published) })
 	step("identity", func() error { _, err := e.NewestEvent(ctx); return err })

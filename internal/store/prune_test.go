@@ -147,7 +147,7 @@ func TestWhatIsNotPruned(t *testing.T) {
 	d.lived(all...)
 	for _, sql := range []string{
 		`update requests set finished_at = now() - interval '23 hours' where request_id = 'young'`,
-		`insert into outbox select id from events where request_id = 'unpublished' and kind = 'ready'`,
+		`insert into outbox (events) select array[id] from events where request_id = 'unpublished' and kind = 'ready'`,
 		`insert into events (request_id, kind, state) values ('told-lately', 'refused', 'ready')`,
 		`insert into orphans (instance_id, project_id, name, request_id, status, why, state) values ('i-x', 'p', 'n', 'orphaned', 'normal', 'w', 'reported')`,
 		`update requests set state = 'building', finished_at = null where request_id = 'building'`,
@@ -161,7 +161,7 @@ func TestWhatIsNotPruned(t *testing.T) {
 	d.exec(`update events set at = now() - interval '1 year' where kind = 'retried'`)
 	// The stream is compared with the newest event.
 	d.exec(`insert into events (request_id, kind, state, at) values ('last', 'refused', 'ready', now() - interval '1 year')`)
-	d.exec(`delete from outbox where event_id not in (select id from events where request_id = 'unpublished' and kind = 'ready')`)
+	d.exec(`delete from outbox where not events && array(select id from events where request_id = 'unpublished' and kind = 'ready')`)
 	if sum := d.prune(); sum.Requests != 1 {
 		t.Errorf("pruned %+v, want one request", sum)
 	}

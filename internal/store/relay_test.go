@@ -2,13 +2,16 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/pressly/goose/v3"
 
 	"ddsworker/internal/provision"
+	"ddsworker/migrations"
 )
 
 func TestOneRelayLeads(t *testing.T) {
@@ -47,16 +50,74 @@ func TestTheOutbox(t *testing.T) {
 	d.accept("a", "b")
 	d.claim(time.Minute)
 	d.wantOutbox(0, 1, 2, 3, 4)
-	d.must(d.MarkPublished(t.Context(), provision.Published{After: 0, Last: 77, IDs: []int64{1, 2}}))
+	if n := one[int](d, `select count(*) from outbox`); n != 2 {
+		t.Errorf("two statements made %d batches", n)
+	}
+	d.must(d.MarkPublished(t.Context(), provision.Published{After: 0, Last: 77, Batches: []int64{1}}))
 	d.wantOutbox(77, 3, 4)
 	// A relay that was paused notes late what its successor has found in the stream.
-	d.must(d.MarkPublished(t.Context(), provision.Published{After: 0, Last: 50, IDs: []int64{1}}))
+	d.must(d.MarkPublished(t.Context(), provision.Published{After: 0, Last: 50, Batches: []int64{1}}))
 	d.wantOutbox(77, 3, 4)
 	d.must(d.MarkPublished(t.Context(), provision.Published{After: 0, Last: 60, IDs: []int64{3}}))
 	d.wantOutbox(77, 4)
 	// The stream was made anew, and has nothing.
 	d.must(d.MarkPublished(t.Context(), provision.Published{After: 77, Last: 0}))
 	d.wantOutbox(0, 4)
+	d.must(d.MarkPublished(t.Context(), provision.Published{After: 0, Last: 1, IDs: []int64{2, 4}}))
+	if n := one[int](d, `select count(*) from outbox`); n != 0 {
+		t.Errorf("%d batches are left of nothing", n)
+	}
+}
+
+// Two relays that note parts of a batch at the same time leave out both.
+func TestPartsOfABatchAreNotedTogether(t *testing.T) {
+	d := open(t)
+	d.accept("a", "b", "c", "d")
+	tx, err := d.sql.Begin(t.Context())
+	d.must(err)
+	_, err = tx.Exec(t.Context(), `update outbox set events = '{1,3,4}'`)
+	d.must(err)
+	noted := make(chan error, 1)
+	go func() {
+		noted <- d.MarkPublished(context.WithoutCancel(t.Context()), provision.Published{After: 0, Last: 7, IDs: []int64{1, 4, 900}})
+	}()
+	d.until("the second waits", noted, `select count(*) = 1 from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))`)
+	d.must(tx.Commit(t.Context()))
+	d.must(<-noted)
+	d.wantOutbox(7, 3)
+}
+
+// A statement that writes many events leaves batches that a relay has room for, and
+// events of a request in the order of their ids.
+func TestALargeStatementIsSplit(t *testing.T) {
+	d := open(t)
+	d.exec(`insert into events (request_id, kind, state) select 'r' || n % 7, 'k', 'failed' from generate_series(1, 450) n`)
+	d.exec(`insert into events (request_id, kind, state) select 'r', 'k', 'failed' where false`)
+	if got := one[string](d, `select string_agg(concat_ws('-', events[1], events[cardinality(events)]), ' ' order by batch) from outbox`); got != "1-200 201-400 401-450" {
+		t.Errorf("batches %s", got)
+	}
+	for limit, want := range map[int]int{1: 200, 399: 200, 400: 400, 449: 400, 1000: 450} {
+		events, _, err := d.Unpublished(t.Context(), limit)
+		d.must(err)
+		for n, e := range events {
+			if e.ID != int64(n+1) {
+				t.Fatalf("event %d is at place %d", e.ID, n)
+			}
+		}
+		if len(events) != want {
+			t.Errorf("limit %d: %d events, want %d", limit, len(events), want)
+		}
+	}
+}
+
+// The ids of a batch lie between those of others, so what comes first in it does not
+// tell the order of a request's events.
+func TestEventsComeInTheOrderOfTheirBatches(t *testing.T) {
+	d := open(t)
+	insert := `insert into events (id, request_id, kind, state) overriding system value values `
+	d.exec(insert + `(5, 'x', 'first', 'failed')`)
+	d.exec(insert + `(3, 'y', 'other', 'failed'), (6, 'x', 'second', 'failed')`)
+	d.wantOutbox(0, 5, 3, 6)
 }
 
 // Whoever writes an event, and beside whatever else, it is to be published.
@@ -69,7 +130,7 @@ func TestEveryEventComesToTheOutbox(t *testing.T) {
 			two as (insert into events (request_id, kind, state) select 'z', 'two', 'failed' from generate_series(1, 3))
 		insert into events (request_id, kind, state) values ('x', 'three', 'failed')`)
 	d.must(err)
-	if n := one[int](d, `select count(*) from events full join outbox on id = event_id where id is not null and event_id is not null`); n != 6 {
+	if n := one[int](d, `select count(*) from events full join (select unnest(events) as event_id from outbox) o on id = event_id where id is not null and event_id is not null`); n != 6 {
 		t.Errorf("%d of 6 events are to be published", n)
 	}
 }
@@ -88,7 +149,29 @@ func TestALateCommitIsPublished(t *testing.T) {
 	_, err = other.Exec(t.Context(), `insert into events (request_id, kind, state) values ('early', 'early', 'failed')`)
 	d.must(err)
 	d.wantOutbox(0, 2)
-	d.must(d.MarkPublished(t.Context(), provision.Published{After: 0, Last: 1, IDs: []int64{2}}))
+	d.must(d.MarkPublished(t.Context(), provision.Published{After: 0, Last: 1, Batches: []int64{2}}))
 	d.must(tx.Commit(t.Context()))
 	d.wantOutbox(1, 1)
+}
+
+// What waits is published after a migration, and after one back, in the same order.
+func TestWhatWaitsIsMigrated(t *testing.T) {
+	d := open(t)
+	d.accept("a", "b")
+	d.claim(time.Minute)
+	files, err := sql.Open("pgx", d.url)
+	d.must(err)
+	defer files.Close()
+	p, err := goose.NewProvider(goose.DialectPostgres, files, migrations.Files)
+	d.must(err)
+	_, err = p.DownTo(t.Context(), 11)
+	d.must(err)
+	d.exec(`insert into events (request_id, kind, state) values ('a', 'written by the version before', 'creating')`)
+	if got := one[string](d, `select string_agg(event_id::text, ' ' order by event_id) from outbox`); got != "1 2 3 4 5" {
+		t.Errorf("in the outbox of the version before: %s", got)
+	}
+	_, err = p.Up(t.Context())
+	d.must(err)
+	d.exec(`insert into events (request_id, kind, state) values ('a', 'written by this one', 'creating')`)
+	d.wantOutbox(0, 1, 2, 3, 4, 5, 6)
 }

@@ -1,51 +1,64 @@
 package storetest
 
 import (
+	"slices"
 	"time"
 
 	"ddsworker/internal/provision"
 )
 
 func telling(b *bench) {
-	b.accept("a", "b")
-	b.record(made(b.creates()[0]))
-	all, at, err := b.Unpublished(b.t.Context(), 3)
-	b.must(err)
-	if len(all) != 3 || at != 0 {
-		b.t.Fatalf("%d events behind %d, want the oldest 3 behind 0", len(all), at)
+	unpublished := func(after uint64, limit int) []provision.Event {
+		b.t.Helper()
+		events, at, err := b.Unpublished(b.t.Context(), limit)
+		b.must(err)
+		if len(events) > 0 && at != after {
+			b.t.Fatalf("events behind %d, want them behind %d", at, after)
+		}
+		return events
 	}
+	wantIDs := func(events []provision.Event, want ...int64) {
+		b.t.Helper()
+		var got []int64
+		for _, e := range events {
+			got = append(got, e.ID)
+		}
+		if !slices.Equal(got, want) {
+			b.t.Fatalf("events %v, want %v", got, want)
+		}
+	}
+	b.accept("a")
+	unpublished(0, 100)
+	b.accept("b")
+	unpublished(0, 100)
+	claims := b.creates()
+	unpublished(0, 100)
+	b.record(made(claims[0]))
+	all := unpublished(0, 100)
+	var ids, batches []int64
 	for n, e := range all {
-		if n > 0 && e.ID <= all[n-1].ID {
+		ids, batches = append(ids, e.ID), append(batches, e.Batch)
+		if n > 0 && e.ID <= ids[n-1] {
 			b.t.Fatalf("event %d: %+v", n, e)
 		}
 	}
-	left := func(after uint64, want ...int64) {
-		b.t.Helper()
-		rest, at, err := b.Unpublished(b.t.Context(), 100)
-		b.must(err)
-		if at != after || len(rest) != len(want) {
-			b.t.Fatalf("%d events are left behind %d, want %d behind %d", len(rest), at, len(want), after)
-		}
-		for n, e := range rest {
-			if e.ID != want[n] {
-				b.t.Fatalf("event %d is left, want %d", e.ID, want[n])
-			}
-		}
+	if len(all) != 5 || batches[0] == batches[1] || batches[2] != batches[3] || batches[3] == batches[4] {
+		b.t.Fatalf("%d events in batches %v, want 5 in 1, 1, 2 and 1", len(all), batches)
 	}
-	rest, _, err := b.Unpublished(b.t.Context(), 100)
-	b.must(err)
-	if len(rest) != 5 {
-		b.t.Fatalf("%d events, want 5", len(rest))
-	}
-	fourth, fifth := rest[3].ID, rest[4].ID
-	b.must(b.MarkPublished(b.t.Context(), provision.Published{After: 0, Last: 42, IDs: []int64{all[0].ID, all[1].ID, all[2].ID}}))
-	left(42, fourth, fifth)
+	wantIDs(unpublished(0, 3), ids[:2]...) // whole batches
+	note := func(p provision.Published) { b.must(b.MarkPublished(b.t.Context(), p)) }
+	note(provision.Published{After: 0, Last: 40, Batches: batches[:2]})
+	wantIDs(unpublished(40, 1), ids[2:4]...) // one in any case
+	note(provision.Published{After: 40, Last: 42, IDs: ids[2:3]})
+	wantIDs(unpublished(42, 100), ids[3:]...)
 	// A relay that was paused notes late: what it published is, its place is old.
-	b.must(b.MarkPublished(b.t.Context(), provision.Published{After: 0, Last: 7, IDs: []int64{all[0].ID, fourth}}))
-	left(42, fifth)
+	note(provision.Published{After: 0, Last: 7, Batches: batches[:1], IDs: []int64{ids[0], ids[3]}})
+	wantIDs(unpublished(42, 100), ids[4])
 	// The stream was made anew.
-	b.must(b.MarkPublished(b.t.Context(), provision.Published{After: 42, Last: 0}))
-	left(0, fifth)
+	note(provision.Published{After: 42, Last: 0})
+	wantIDs(unpublished(0, 100), ids[4])
+	note(provision.Published{After: 0, Last: 1, IDs: ids})
+	wantIDs(unpublished(1, 100))
 }
 
 func lead(b *bench) {

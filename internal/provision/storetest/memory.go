@@ -33,7 +33,9 @@ type Memory struct {
 	orphans    map[string]provision.Instance
 	marksSeen  map[string]bool // by project
 	events     []*event
-	relayed    uint64 // place in the stream up to which all is noted
+	batched    int        // how many of them came to the outbox
+	outbox     [][]*event // in batches
+	relayed    uint64     // place in the stream up to which all is noted
 	leading    bool
 	budgets    map[string]provision.BudgetState
 }

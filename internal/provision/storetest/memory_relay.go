@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"ddsworker/internal/provision"
@@ -23,12 +24,26 @@ func (m *Memory) Lead(context.Context) (release func(), ok bool, err error) {
 	}, true, nil
 }
 
-// Unpublished implements provision.RelayStore.
+// batchMost is how many events a batch of the outbox has at most.
+const batchMost = 20
+
+// Unpublished implements provision.RelayStore. What was told since it was asked last
+// makes new batches.
 func (m *Memory) Unpublished(_ context.Context, limit int) (out []provision.Event, after uint64, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, e := range m.events {
-		if !e.published && len(out) < limit {
+	for batch := range slices.Chunk(m.events[m.batched:], batchMost) {
+		for _, e := range batch {
+			e.Batch = batch[0].ID
+		}
+		m.outbox = append(m.outbox, slices.Clone(batch))
+	}
+	m.batched = len(m.events)
+	for _, batch := range m.outbox {
+		if len(out) > 0 && len(out)+len(batch) > limit {
+			break
+		}
+		for _, e := range batch {
 			out = append(out, e.Event)
 		}
 	}
@@ -39,9 +54,13 @@ func (m *Memory) Unpublished(_ context.Context, limit int) (out []provision.Even
 func (m *Memory) MarkPublished(_ context.Context, p provision.Published) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, id := range p.IDs {
-		m.events[id-1].published = true
+	for n := range m.outbox {
+		m.outbox[n] = slices.DeleteFunc(m.outbox[n], func(e *event) bool {
+			e.published = slices.Contains(p.Batches, e.Batch) || slices.Contains(p.IDs, e.ID)
+			return e.published
+		})
 	}
+	m.outbox = slices.DeleteFunc(m.outbox, func(batch []*event) bool { return len(batch) == 0 })
 	if m.relayed == p.After {
 		m.relayed = p.Last
 	}
