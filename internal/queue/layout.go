@@ -88,6 +88,9 @@ func (l Layout) streams() []jetstream.StreamConfig {
 	events.Discard = jetstream.DiscardOld
 	events.MaxAge = orDefault(l.EventsMaxAge, 7*day)
 	events.MaxBytes = orDefault(l.EventsMaxBytes, 1<<30)
+	// Events are fenced by their place. To know their ids for longer than must be would
+	// only cost the server time and memory.
+	events.Duplicates = duplicateWindow
 	events.AllowDirect = true
 	events.AllowAtomicPublish = true
 
