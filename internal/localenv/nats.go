@@ -42,7 +42,7 @@ func StartNATS(opts Options) (*NATS, error) {
 	}
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: port,
-		JetStream: true, StoreDir: dir, JetStreamKey: rand.Text(), SyncAlways: !opts.Fast,
+		JetStream: true, StoreDir: dir, JetStreamKey: rand.Text(), JetStreamCipher: server.AES, SyncAlways: !opts.Fast,
 		NoLog: true, NoSigs: true,
 	})
 	if err != nil {
