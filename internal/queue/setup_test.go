@@ -31,7 +31,7 @@ func TestSetupMakesWhatTheContractSays(t *testing.T) {
 	}
 	events := config(t, js, EventsStream)
 	if events.Retention != jetstream.LimitsPolicy || !events.AllowDirect || events.MaxAge != 7*24*time.Hour ||
-		names(events.Subjects) != "dds.events.*" || events.Discard != jetstream.DiscardOld {
+		names(events.Subjects) != "dds.events.*" || events.Duplicates != 100*time.Millisecond || events.Discard != jetstream.DiscardOld {
 		t.Errorf("events: %+v", events)
 	}
 	rejected := config(t, js, RejectedStream)
