@@ -219,8 +219,12 @@ func (l *item) readRest(i *provision.Instance, s secrets) {
 
 // detail is the whole item, fit to be kept.
 func detail(whole []byte, s secrets) json.RawMessage {
-	if _, found := s.hide(string(whole), false); found {
+	text := string(whole)
+	if _, found := s.hide(text, false); found {
 		return json.RawMessage(`"` + redacted + `"`)
+	}
+	if provision.IsHarmless(text) {
+		return json.RawMessage(text)
 	}
 	if !utf8.Valid(whole) {
 		whole = bytes.ToValidUTF8(whole, []byte("\uFFFD"))
