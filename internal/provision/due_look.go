@@ -53,9 +53,14 @@ func (e expected) isLate(age time.Duration) bool { return e.curve.at(age) > most
 // nextLook is the delay until the next look at a build of that age. Looks are put
 // together, because one page tells about a hundred instances that were created one
 // after the other: they come at the same multiples of a time for all builds, and
-// within the sweep in the order of creation, in which the cloud lists them too.
+// within the sweep in the order of creation, in which the cloud lists them too. Where
+// looks come more often than that, they come as the builds were created: so the work is
+// spread evenly.
 func (p Policy) nextLook(builds expected, now time.Time, age time.Duration) time.Duration {
 	gap := p.gap(builds, age)
+	if gap < p.sweep() {
+		return gap
+	}
 	step := p.step(gap)
 	due := now.Add(gap * 6 / 10).Truncate(step).Add(step)
 	return due.Sub(now) + p.turn(step, now.Add(-age))
@@ -65,13 +70,10 @@ func (p Policy) nextLook(builds expected, now time.Time, age time.Duration) time
 // multiples of each other, that is not more than gap.
 func (p Policy) step(gap time.Duration) time.Duration {
 	step := p.sweep()
-	for step > gap && step/2 >= p.PollInterval {
-		step /= 2
-	}
 	for 2*step <= gap {
 		step *= 2
 	}
-	return max(step, time.Millisecond)
+	return step
 }
 
 // turn puts the looks of a sweep in the order of creation.

@@ -20,8 +20,12 @@ type wantedItem struct {
 type listMap struct {
 	exact map[string]int // places of instances that are still being built, as a page showed them
 	marks []listMark     // in the order of creation, oldest first
-	total int            // of the list, as of the last page
 	top   int            // nothing wanted stands above this place, while there are no marks
+	pace  listPace
+	// barren is how many rounds in a row found nothing where it should be; guessed, that
+	// a guess was made since something was found.
+	barren  int
+	guessed bool
 }
 
 type listMark struct {
@@ -46,24 +50,23 @@ func (m *listMap) place(w wantedItem) int {
 	}
 	at, _ := slices.BinarySearchFunc(m.marks, w.created, func(k listMark, t time.Time) int { return k.created.Compare(t) })
 	before, after := m.marks[max(0, at-1)], m.marks[min(at, len(m.marks)-1)]
-	if at == 0 || at == len(m.marks) { // beyond all of them
-		before, after = m.marks[0], m.marks[len(m.marks)-1]
+	switch at {
+	case 0: // older than all of them
+		after = m.marks[len(m.marks)-1]
+	case len(m.marks): // newer: the newest of all stands at the front
+		after = listMark{m.pace.at, max(m.pace.total, before.place)}
 	}
 	share := 0.0
 	if span := after.created.Sub(before.created); span > 0 {
 		share = float64(w.created.Sub(before.created)) / float64(span)
 	}
-	return min(max(before.place+int(share*float64(after.place-before.place)), 1), m.total)
+	return min(max(before.place+int(share*float64(after.place-before.place)), 1), m.pace.total)
 }
 
-// learn takes what a page showed: the places of instances whose age is known. Places
-// between the oldest and the newest of them that were remembered are forgotten, and
-// so is what is older than horizon.
-func (m *listMap) learn(found []listMark, total int, horizon time.Time) {
-	if len(m.marks) == 0 {
-		m.top += total - m.total // what is new stands above
-	}
-	m.total = total
+// learn takes the places of instances whose age is known, as a page showed them.
+// Places between the oldest and the newest of them that were remembered are forgotten,
+// and so is what is older than horizon.
+func (m *listMap) learn(found []listMark, horizon time.Time) {
 	if len(found) == 0 {
 		return
 	}
@@ -97,37 +100,29 @@ func (m *listMap) straighten(from, to int) {
 
 // listPage is a page that is worth reading.
 type listPage struct {
-	offset int
-	wants  int // instances that it is expected to tell about; or told
+	low   int // the place of its last item
+	wants int // instances that it is expected to tell about
 }
 
-// margin is how far an estimate may be off without missing the page.
-const margin = 3
+// front is the page from which on the list is searched, while it is not known where
+// anything stands.
+func (m *listMap) front() listPage { return listPage{low: m.top - pageSize + 1} }
 
 // plan returns the pages that are expected to tell about more than a few of the
-// wanted ones, and the wanted ones beside them.
-func (m *listMap) plan(wanted []wantedItem) (pages []listPage, rest []wantedItem) {
-	type placed struct {
-		wantedItem
-		place int
-	}
-	items := make([]placed, len(wanted))
-	for n, w := range wanted {
-		items[n] = placed{w, m.place(w)}
-	}
-	slices.SortFunc(items, func(a, b placed) int { // newest first, as in the list
-		return cmp.Or(cmp.Compare(b.place, a.place), b.created.Compare(a.created), cmp.Compare(a.id, b.id))
-	})
-	for n := 1; n < len(items); n++ { // no two stand in one place
-		items[n].place = min(items[n].place, items[n-1].place-1)
+// wanted ones, those of the oldest first, and the wanted ones beside them. What should
+// have been on a page that was read is in neither.
+func (m *listMap) plan(wanted []wantedItem, read []listSpan) (pages []listPage, rest []wantedItem) {
+	items, margin, worth := m.stand(wanted, read), m.pace.margin(), few
+	if m.pace.moves() {
+		worth = fewMoving
 	}
 	for n := 0; n < len(items); {
-		end := n
-		for end < len(items) && items[end].place > items[n].place-pageSize+2*margin {
+		low, end := max(below(items[n].place-margin, margin, read), 1), n
+		for end < len(items) && items[end].place < low+pageSize-margin {
 			end++
 		}
-		if end-n > few {
-			pages = append(pages, listPage{offset: max(0, m.total-items[n].place-margin), wants: end - n})
+		if end-n > worth {
+			pages = append(pages, listPage{low: low, wants: end - n})
 		} else {
 			rest = append(rest, items[n].wantedItem)
 			end = n + 1
@@ -137,16 +132,63 @@ func (m *listMap) plan(wanted []wantedItem) (pages []listPage, rest []wantedItem
 	return pages, rest
 }
 
-// forget drops places that turned out to be wrong: the list is searched from its
-// front.
-func (m *listMap) forget() { m.marks, m.top = nil, m.total }
-
-// barren notes that a page from offset on showed nothing that was wanted.
-func (m *listMap) barren(offset, items int) {
-	if place := m.total - offset - items; len(m.marks) == 0 && place < m.top && m.total-offset >= m.top {
-		m.top = max(place, 0)
-	}
+// standing is a wanted instance, and where it is expected.
+type standing struct {
+	wantedItem
+	place int
 }
+
+// stand returns what may still be seen in the order of the list, the oldest first.
+func (m *listMap) stand(wanted []wantedItem, read []listSpan) []standing {
+	all := make([]standing, len(wanted))
+	for n, w := range wanted {
+		all[n] = standing{w, m.place(w)}
+	}
+	slices.SortFunc(all, func(a, b standing) int {
+		return cmp.Or(cmp.Compare(a.place, b.place), a.created.Compare(b.created), cmp.Compare(a.id, b.id))
+	})
+	items, last, margin := all[:0], 0, m.pace.margin()
+	for _, i := range all {
+		at := max(i.place, last+1) // no two stand in one place
+		var ok bool
+		if i.place, ok = beside(at, margin, read); ok && i.place <= max(m.pace.total, at) {
+			items, last = append(items, i), max(last, i.place)
+		}
+	}
+	slices.SortStableFunc(items, func(a, b standing) int { return cmp.Compare(a.place, b.place) })
+	return items
+}
+
+// fewMoving is few for a list that moves fast: places in it are less sure.
+const fewMoving = pageSize / 10
+
+// lost tells whether places turned out to be wrong, or none are known.
+func (m *listMap) lost() bool { return len(m.marks) == 0 || m.barren >= mostBarren }
+
+// forget drops what is known: the list is searched from its front.
+func (m *listMap) forget() { m.marks, m.top, m.barren = nil, m.pace.total, 0 }
+
+// guess takes it that hardly anything but what is wanted was created since the oldest of
+// it, and at the same rate. One page shows whether that is so.
+func (m *listMap) guess(wanted []wantedItem) {
+	oldest, newest := wanted[0].created, wanted[0].created
+	for _, w := range wanted {
+		if w.created.Before(oldest) {
+			oldest = w.created
+		}
+		if w.created.After(newest) {
+			newest = w.created
+		}
+	}
+	span := max(newest.Sub(oldest), time.Millisecond).Seconds()
+	since := float64(len(wanted)) / span * m.pace.at.Sub(oldest).Seconds()
+	m.marks = []listMark{{oldest, max(m.pace.total-int(min(since, float64(m.pace.total))), 1)}}
+	m.barren, m.guessed = mostBarren-1, true
+}
+
+// mostBarren is how many rounds in a row find nothing where something should be before
+// the list is searched from its front.
+const mostBarren = 3
 
 // saw remembers where an instance stands, until it has ended.
 func (m *listMap) saw(id string, place int, ended bool) {

@@ -62,29 +62,41 @@ func (p *Poller) Run(ctx, work context.Context) {
 	results := make(chan []PollResult, 8)
 	var rounds, recorder sync.WaitGroup
 	recorder.Go(func() { p.recordAll(work, results) })
-	failures := 0
+	failures, last := 0, time.Now()
 	for ctx.Err() == nil {
-		more, err := p.begin(ctx, work, &rounds, func(r []PollResult) { results <- r })
+		began := time.Now()
+		claimed, err := p.begin(ctx, work, &rounds, func(r []PollResult) { results <- r })
 		p.Health.Report("poller", err)
 		switch {
 		case err != nil:
 			failures++
 			Bell(nil).wait(ctx, expDelay(pauseMin, pauseMax, failures))
 			continue
-		case !more:
+		case claimed < p.Batch:
 			// What becomes due meanwhile is read together.
-			Bell(nil).wait(ctx, p.together())
-			p.Due.wait(ctx, idle-p.together())
+			pause := p.together(claimed, began.Sub(last))
+			Bell(nil).wait(ctx, pause)
+			p.Due.wait(ctx, idle-pause)
 		}
-		failures = 0
+		failures, last = 0, began
 	}
 	rounds.Wait()
 	close(results)
 	recorder.Wait()
 }
 
-func (p *Poller) together() time.Duration {
-	return min(max(p.Policy.PollInterval/8, 20*time.Millisecond), idle)
+// worthARound is how many builds are rather read together: the more, the fewer pages
+// tell of them in part.
+const worthARound = 4 * pageSize
+
+// together is how long to wait until enough are due, where so many became due in the
+// time since the claim before.
+func (p *Poller) together(claimed int, since time.Duration) time.Duration {
+	least := max(p.Policy.PollInterval/8, 20*time.Millisecond)
+	if claimed <= few {
+		return min(least, idle)
+	}
+	return min(max(since*worthARound/time.Duration(claimed), least), max(p.Policy.PollInterval, least), idle)
 }
 
 // Round claims instances whose next look is due, reads what they need and records
@@ -93,21 +105,21 @@ func (p *Poller) Round(ctx, work context.Context) (more bool, err error) {
 	var mu sync.Mutex
 	var results []PollResult
 	var rounds sync.WaitGroup
-	more, err = p.begin(ctx, work, &rounds, func(r []PollResult) {
+	claimed, err := p.begin(ctx, work, &rounds, func(r []PollResult) {
 		mu.Lock()
 		defer mu.Unlock()
 		results = append(results, r...)
 	})
 	rounds.Wait()
 	if err != nil || len(results) == 0 {
-		return more, err
+		return claimed == p.Batch, err
 	}
-	return more, p.record(work, results)
+	return claimed == p.Batch, p.record(work, results)
 }
 
 // begin claims what is due and begins to read it, for each project by itself. What
 // it sees is handed to emit as it comes.
-func (p *Poller) begin(ctx, work context.Context, rounds *sync.WaitGroup, emit func([]PollResult)) (more bool, err error) {
+func (p *Poller) begin(ctx, work context.Context, rounds *sync.WaitGroup, emit func([]PollResult)) (claimed int, err error) {
 	p.once.Do(p.learnFromNothing)
 	p.forgetTrouble()
 	p.Health.Report("build times", p.Builds.share(work, p.Store, p.Served.Projects))
@@ -115,12 +127,13 @@ func (p *Poller) begin(ctx, work context.Context, rounds *sync.WaitGroup, emit f
 	p.Budget.exhausted(LaneRead, p.Served.Projects, most)
 	p.leaveOut(most)
 	if none(p.Served.Projects, most) {
-		return false, nil
+		return 0, nil
 	}
+	asked := time.Now() // claims are as old as they say since then, at least
 	claims, err := p.Store.ClaimPolls(work, ClaimQuery{Served: p.Served, Worker: p.Worker, Limit: p.Batch, Most: most,
 		Lease: p.lease(), Slack: p.Policy.together(p.Policy.PollInterval)})
 	if err != nil || len(claims) == 0 {
-		return false, err
+		return 0, err
 	}
 	byProject := map[string][]PollClaim{}
 	for _, c := range claims {
@@ -131,10 +144,10 @@ func (p *Poller) begin(ctx, work context.Context, rounds *sync.WaitGroup, emit f
 		project := p.enter(id)
 		rounds.Go(func() {
 			defer p.leave(project)
-			p.readProject(ctx, work, id, project, claims, parallel, emit)
+			p.readProject(ctx, work, id, project, claims, asked, parallel, emit)
 		})
 	}
-	return len(claims) == p.Batch, nil
+	return len(claims), nil
 }
 
 func (p *Poller) learnFromNothing() {

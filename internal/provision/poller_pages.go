@@ -5,9 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -97,7 +95,7 @@ func (r *reading) preferJobs() {
 	byList := 0
 	for mode, wanted := range r.byMode(ripe) {
 		if m := r.project.lists[mode]; m != nil {
-			pages, rest := m.plan(wanted)
+			pages, rest := m.plan(wanted, nil)
 			byList += len(pages) + len(rest)
 		} else {
 			byList += (len(wanted) + pageSize - 1) / pageSize
@@ -198,133 +196,4 @@ func (r *reading) byMode(group []*watched) map[string][]wantedItem {
 		wanted[l.claim.Mode] = append(wanted[l.claim.Mode], wantedItem{l.claim.InstanceID, r.created(l)})
 	}
 	return wanted
-}
-
-// readInstancePages reads the pages of the instance list that are expected to tell
-// about more than a few of what is still to be read.
-func (r *reading) readInstancePages() {
-	open, byID := []*watched{}, map[string]*watched{}
-	for _, l := range r.watching {
-		if !l.done {
-			open = append(open, l)
-			byID[l.claim.InstanceID] = l
-		}
-	}
-	for mode, wanted := range r.byMode(open) {
-		if len(wanted) <= few {
-			continue
-		}
-		m := r.project.lists[mode]
-		if m == nil {
-			m = &listMap{}
-			r.project.lists[mode] = m
-		}
-		if err := r.listInstances(m, mode, wanted, byID); err != nil {
-			for _, w := range wanted {
-				if l := byID[w.id]; !l.done {
-					l.poll.Err, l.done = err, true
-				}
-			}
-		}
-	}
-}
-
-// maxPasses is how often the pages to read are chosen anew, with what the ones
-// before told.
-const maxPasses = 6
-
-// listInstances reads the pages that are worth it. The first one alone: it tells how
-// far the list has moved.
-func (r *reading) listInstances(m *listMap, mode string, wanted []wantedItem, byID map[string]*watched) error {
-	created := make(map[string]time.Time, len(wanted))
-	for _, w := range wanted {
-		created[w.id] = w.created
-	}
-	horizon := r.began.Add(-2 * r.p.Policy.BuildDeadline)
-	if m.top == 0 && len(m.marks) == 0 {
-		m.forget()
-	}
-	all := len(wanted)
-	for pass := range maxPasses {
-		pages, _ := m.plan(wanted)
-		if len(pages) == 0 {
-			return nil
-		}
-		if pass == 0 {
-			pages = pages[:1]
-		}
-		found, err := r.readPages(m, mode, pages, created, byID, horizon)
-		left := wanted[:0]
-		for _, w := range wanted {
-			if l := byID[w.id]; l.poll.Instance == nil {
-				left = append(left, w)
-			}
-		}
-		wanted = left
-		if err != nil {
-			return err
-		}
-		switch {
-		case found > 0:
-		case len(m.marks) == 0 && m.top == 0:
-			return nil // all of the list was read
-		case len(m.marks) == 0: // it is being searched from its front
-		case len(wanted) < all:
-			return nil // the rest is not where it should be
-		default:
-			m.forget()
-		}
-	}
-	return nil
-}
-
-// readPages reads pages side by side and returns how many of the wanted ones they
-// showed.
-func (r *reading) readPages(m *listMap, mode string, pages []listPage, created map[string]time.Time, byID map[string]*watched, horizon time.Time) (found int, failed error) {
-	want := make(map[string]bool, len(created))
-	for id := range created {
-		want[id] = byID[id].poll.Instance == nil
-	}
-	var mu sync.Mutex
-	var barren []listPage
-	inParallel(pages, r.parallel, func(at listPage) {
-		q := InstanceQuery{Mode: mode, Offset: at.offset, Limit: pageSize, Wanted: want}
-		page, err := read(r, r.start, func(ctx context.Context) (InstancePage, error) { return r.p.Instances.ListInstances(ctx, r.id, q) })
-		mu.Lock()
-		defer mu.Unlock()
-		if err != nil {
-			failed = errors.Join(failed, err)
-			return
-		}
-		var marks []listMark
-		for n, i := range page.Instances {
-			at, known := created[i.ID]
-			if !known {
-				continue
-			}
-			place := page.Total - q.Offset - n
-			marks = append(marks, listMark{at, place})
-			m.saw(i.ID, place, i.Status == InstanceNormal && len(i.Actions) == 0 || i.Status == InstanceCreateFail)
-			if l := byID[i.ID]; l.poll.Instance == nil {
-				found++
-				r.sawInstance(l, i)
-			}
-		}
-		m.learn(marks, page.Total, horizon)
-		if len(marks) == 0 {
-			barren = append(barren, listPage{q.Offset, len(page.Instances)})
-		}
-	})
-	slices.SortFunc(barren, func(a, b listPage) int { return a.offset - b.offset })
-	for _, at := range barren {
-		m.barren(at.offset, at.wants)
-	}
-	return found, failed
-}
-
-// sawInstance takes an instance of a page. What may have failed is read once more,
-// for the reason.
-func (r *reading) sawInstance(l *watched, i Instance) {
-	l.poll.Instance, l.poll.Err = &i, nil
-	l.done = !l.needsReason()
 }

@@ -20,6 +20,7 @@ type reading struct {
 	jobs     context.Context // once it has ended no read of a job is started
 	start    context.Context // nor any other read
 	watching []*watched
+	emit     func([]PollResult)
 }
 
 // watched is a claim and what a round saw of it.
@@ -33,6 +34,7 @@ type watched struct {
 	// ended: the job list does not show its job running any more.
 	ended bool
 	done  bool // nothing more is to be read
+	told  bool // what that means was handed on
 }
 
 // few is how many jobs or instances are rather read one by one than looked for
@@ -42,13 +44,13 @@ const few = 2
 // readProject reads what the claims need and decides what it means. Jobs get half of
 // the time, so that the other half is left for instances. The order is drawn,
 // so that what a round does not reach comes first in another.
-func (p *Poller) readProject(ctx, work context.Context, id string, project *pollProject, claims []PollClaim, parallel int, emit func([]PollResult)) {
+func (p *Poller) readProject(ctx, work context.Context, id string, project *pollProject, claims []PollClaim, asked time.Time, parallel int, emit func([]PollResult)) {
 	rand.Shuffle(len(claims), func(i, j int) { claims[i], claims[j] = claims[j], claims[i] })
 	jobs, stopJobs := context.WithTimeout(ctx, p.Policy.CallTimeout/2)
 	defer stopJobs()
 	start, stopAll := context.WithTimeout(ctx, p.Policy.CallTimeout)
 	defer stopAll()
-	r := &reading{p: p, id: id, project: project, began: time.Now(), parallel: parallel, ctx: ctx, work: work, jobs: jobs, start: start}
+	r := &reading{p: p, id: id, project: project, began: asked, parallel: parallel, ctx: ctx, work: work, jobs: jobs, start: start, emit: emit}
 	var unwanted []PollClaim
 	for _, c := range claims {
 		if c.Cancelling {
@@ -60,7 +62,7 @@ func (p *Poller) readProject(ctx, work context.Context, id string, project *poll
 	project.pages <- struct{}{} // for as long as the one before may still read
 	r.readMany()
 	<-project.pages
-	emit(r.judged())
+	r.tell()
 	singles := make([]func(), 0, len(unwanted)+len(r.watching))
 	for _, c := range unwanted {
 		singles = append(singles, func() { emit([]PollResult{r.deleteOne(c)}) })
@@ -87,14 +89,18 @@ func (p *Poller) newWatched(c PollClaim) *watched {
 
 func (r *reading) created(l *watched) time.Time { return r.began.Add(-l.claim.Age) }
 
-// judged are the results of all that needs no more reads.
-func (r *reading) judged() (results []PollResult) {
+// tell hands on the results of all that needs no more reads.
+func (r *reading) tell() {
+	var results []PollResult
 	for _, l := range r.watching {
-		if l.done {
+		if l.done && !l.told {
+			l.told = true
 			results = append(results, r.judge(l))
 		}
 	}
-	return results
+	if len(results) > 0 {
+		r.emit(results)
+	}
 }
 
 func (r *reading) judge(l *watched) PollResult {

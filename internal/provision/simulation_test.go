@@ -19,6 +19,7 @@ import (
 // airCloud builds instances for as long as a shape says. Its calls take a while.
 type airCloud struct {
 	noJobs bool
+	took   time.Duration // a call
 	mu     sync.Mutex
 	built  []*airBuild // in the order of creation
 	byID   map[string]*airBuild
@@ -55,7 +56,7 @@ func (b *airBuild) task() provision.Job {
 }
 
 func (c *airCloud) call(name string) {
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(c.took)
 	c.mu.Lock()
 	c.calls[name]++
 }
@@ -161,13 +162,17 @@ func uniform(d *rand.Rand) (mode string, took time.Duration) {
 // constant: all builds take the same time, give or take a little.
 func constant(d *rand.Rand) (mode string, took time.Duration) { return "Single", minutes(d, 9.9, 10.1) }
 
+// quick: all builds take a second.
+func quick(*rand.Rand) (mode string, took time.Duration) { return "Single", time.Second }
+
 // simulation is many builds that the real poller follows.
 type simulation struct {
 	shape  shape
 	builds int
-	rate   float64 // creations a second
-	known  int     // builds of earlier, which the fleet learnt from
-	noJobs bool    // the cloud does not list its jobs
+	rate   float64       // creations a second
+	known  int           // builds of earlier, which the fleet learnt from
+	noJobs bool          // the cloud does not list its jobs
+	took   time.Duration // a call; 0: 100 ms
 	policy func(*provision.Policy)
 }
 
@@ -181,7 +186,7 @@ type simulated struct {
 func (s simulation) run(t *testing.T) (out simulated) {
 	synctest.Test(t, func(t *testing.T) {
 		d := rand.New(rand.NewPCG(1, 2))
-		cloud := &airCloud{noJobs: s.noJobs, byID: map[string]*airBuild{}, byJob: map[string]*airBuild{}, calls: map[string]int{}}
+		cloud := &airCloud{noJobs: s.noJobs, took: cmp.Or(s.took, 100*time.Millisecond), byID: map[string]*airBuild{}, byJob: map[string]*airBuild{}, calls: map[string]int{}}
 		var left sync.WaitGroup
 		left.Add(s.builds)
 		rows := airRows{storetest.NewMemory(), cloud, &left}
@@ -284,6 +289,8 @@ func TestTenThousandBuildsCostFewCalls(t *testing.T) {
 		// The builds of a page end spread over 15 minutes: when it is read every 8.5 s,
 		// it tells of less than one end at a time.
 		{"uniform, known", simulation{shape: uniform, builds: 4000, rate: 500, known: 2000}, 2.4, 5 * time.Second},
+		// The list moves by a page and more while pages of it are read.
+		{"quick, known, many a second", simulation{shape: quick, builds: 10_000, rate: 2000, known: 2000, took: 30 * time.Millisecond}, 1.1, 2 * time.Second},
 		{"constant, unknown", simulation{shape: constant, builds: 4000, rate: 500}, 1.7, 30 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
