@@ -31,7 +31,7 @@ claimed as (
 	insert into events (request_id, kind, state) select request_id, 'creating', 'creating' from claimed
 )
 select request_id, fence, attempts, project_id, name, spec::text, sealed_password, mark::text, prepaid, coalesce(error_code, ''), coalesce(error_class, ''), repeats,
-	coalesce(extract(epoch from now() - first_attempt_at - waited), 0)::float8
+	coalesce(date_part('epoch', now() - first_attempt_at - waited), 0)
 from claimed`
 
 // ClaimCreates implements provision.CreateStore.

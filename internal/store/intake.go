@@ -19,11 +19,12 @@ with input as (
 	as i(request_id, project_id, region, name, mode, prepaid, spec, sealed_password,
 		fingerprint, requested_by, traceparent, received_at, stream_sequence, waiting_for, place)
 ), claimable as (
-	select i.request_id, m.most, row_number() over (partition by i.project_id order by i.place) as turn
+	select i.place, m.most, row_number() over (partition by i.project_id order by i.place) as turn
 	from unnest($15::text[], $16::int[]) m(project_id, most) join projects p using (project_id) join input i using (project_id)
 	where $17::int > 0 and p.marks_seen_at is not null and i.region = $18
 ), claim as materialized (
-	select array(select request_id from claimable where turn <= most order by turn limit $17) as ids
+	select array(select place from claimable where turn <= most order by turn limit $17) as places,
+		array(select project_id from projects where project_id = any($2) and marks_seen_at is not null) as proved
 ), added as (
 	insert into requests (request_id, state, fence, attempts, claimed_by, next_attempt_at, settled_at,
 		project_id, region, name, mode, prepaid, spec, sealed_password,
@@ -32,8 +33,8 @@ with input as (
 		now() + case when at_once then make_interval(secs => $20) else interval '0' end, case when at_once then now() + make_interval(secs => $21) end,
 		i.project_id, i.region, i.name, i.mode, i.prepaid, i.spec::jsonb, i.sealed_password,
 		i.sealed_password is not null, i.fingerprint, i.requested_by, i.traceparent, i.received_at, i.stream_sequence, i.waiting_for,
-		not exists (select 1 from projects p where p.project_id = i.project_id and p.marks_seen_at is not null)
-	from input i cross join claim cross join lateral (select i.request_id = any(claim.ids) as at_once) c
+		i.project_id <> all (claim.proved)
+	from input i cross join claim cross join lateral (select i.place = any (claim.places) as at_once) c
 	where i.request_id <> all (array(select request_id from pruned_requests where request_id = any($1)))
 	on conflict (request_id) do nothing
 	returning request_id, waiting_for, mark, state

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,7 +36,7 @@ select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, 
 		and coalesce(m.outcome, 'unknown') in ('unknown', 'busy')),
 	c.may_have_run, named.ids,
 	coalesce(c.settled_at <= now(), true), p.marks_seen_at is not null, c.namesakes,
-	coalesce(extract(epoch from now() - coalesce(c.first_attempt_at, case when c.renew_mark then c.retried_at end) - c.waited), 0)::float8,
+	coalesce(date_part('epoch', now() - coalesce(c.first_attempt_at, case when c.renew_mark then c.retried_at end) - c.waited), 0),
 	c.cancel_requested_at is not null, c.renew_mark, coalesce(held.instance_id, ''), coalesce(held.failed, false), coalesce(held.unseen_order, '')
 from claimed c
 left join attempts a on a.request_id = c.request_id and a.request_id = any(array(select request_id from due)) and a.number = c.attempts
@@ -43,7 +44,7 @@ left join projects p on p.project_id = c.project_id
 left join lateral (select array_agg(m.instance_id) as ids from attempts m
 	where m.request_id = c.request_id and m.number > c.settled_attempts and m.outcome = 'created'
 	and not exists (select 1 from instances i where i.instance_id = m.instance_id)) named on true
-left join lateral (select i.instance_id, exists (select 1 from jobs j where j.instance_id = i.instance_id and j.status = 'Failed') as failed
+left join lateral (select i.instance_id, exists (select 1 from jobs j where j.request_id = i.request_id and j.instance_id = i.instance_id and j.status = 'Failed') as failed
 		, case when i.seen_at is null then i.order_id end as unseen_order
 	from instances i where i.request_id = c.request_id and i.gone_at is null limit 1) held on true`
 
@@ -106,7 +107,7 @@ with input as (
 		next_attempt_at = now() + make_interval(secs => case when i.held then $20 else i.delay end),
 		waited = r.waited + case when i.unsent and r.first_attempt_at is not null then make_interval(secs => i.delay) else interval '0' end,
 		namesakes = case when i.namesakes is null or i.held then r.namesakes
-			else array(select jsonb_array_elements_text(i.namesakes::jsonb)) end,
+			else i.namesakes::text[] end,
 		mark = case when i.renewed and not i.held then i.new_mark else r.mark end,
 		settled_attempts = case when i.renewed and not i.held then r.attempts else r.settled_attempts end,
 		renew_mark = r.renew_mark and i.state in ('pending', 'creating') and (i.held or not i.renewed),
@@ -181,14 +182,20 @@ func (s *Store) RecordLooks(ctx context.Context, batch []provision.LookResult) e
 	return translate(err)
 }
 
-// list is a text[] as JSON, because unnest flattens arrays of arrays; nil stays
-// NULL, and an empty list stays one.
+// list is a text[] as Postgres writes one, because unnest flattens arrays of arrays;
+// nil stays NULL, and an empty list stays one.
 func list(values []string) *string {
 	if values == nil {
 		return nil
 	}
-	return marshal(values)
+	quoted := make([]string, len(values))
+	for i, v := range values {
+		quoted[i] = `"` + inList.Replace(v) + `"`
+	}
+	return new("{" + strings.Join(quoted, ",") + "}")
 }
+
+var inList = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // marshal never fails for what it is given here: strings and maps of strings.
 func marshal(v any) *string {

@@ -17,20 +17,19 @@ claimed as (
 	update instances i set looks = i.looks + 1,
 		next_look_at = case when r.state = 'building' then now() + make_interval(secs => $4) end
 	from due join requests r using (request_id) where i.instance_id = due.instance_id
-	returning i.*
+	returning i.*, r.mode, r.spec, r.mark, r.retried_at, r.settled_at, r.waiting_for, r.cancel_requested_at
 )
-select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, r.mode,
-	translate(coalesce(jsonb_path_query_array(r.spec, '$.flavor[*].spec_code')::text, ''), '[]" ', ''),
-	greatest(extract(epoch from now() - c.updated_at), 0)::float8, r.mark::text, c.looks, p.marks_seen_at is not null,
-	coalesce(j.status, ''), coalesce(j.progress, 0), extract(epoch from now() - greatest(c.created_at, r.retried_at))::float8,
-	coalesce(c.order_id, ''), c.seen_at is not null, coalesce(r.settled_at <= now(), true), c.status = 'deleted', coalesce(r.waiting_for, ''),
-	r.cancel_requested_at is not null, coalesce(extract(epoch from now() - r.cancel_requested_at), 0)::float8,
-	c.delete_requested_at is not null, coalesce(extract(epoch from now() - c.delete_requested_at), 0)::float8,
+select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, c.mode,
+	translate(coalesce(jsonb_path_query_array(c.spec, '$.flavor[*].spec_code')::text, ''), '[]" ', ''),
+	greatest(date_part('epoch', now() - c.updated_at), 0), c.mark::text, c.looks, c.project_id = any (proved.projects),
+	coalesce(j.status, ''), coalesce(j.progress, 0), date_part('epoch', now() - greatest(c.created_at, c.retried_at)),
+	coalesce(c.order_id, ''), c.seen_at is not null, coalesce(c.settled_at <= now(), true), c.status = 'deleted', coalesce(c.waiting_for, ''),
+	c.cancel_requested_at is not null, coalesce(date_part('epoch', now() - c.cancel_requested_at), 0),
+	c.delete_requested_at is not null, coalesce(date_part('epoch', now() - c.delete_requested_at), 0),
 	not c.adopted or exists (select 1 from attempts m where m.request_id = c.request_id and m.instance_id = c.instance_id and m.outcome = 'created')
 from claimed c
-join requests r on r.request_id = c.request_id
-left join jobs j on j.instance_id = c.instance_id
-left join projects p on p.project_id = c.project_id
+cross join (select array(select project_id from projects where project_id = any ($1) and marks_seen_at is not null) as projects offset 0) proved
+left join jobs j on j.request_id = c.request_id and j.instance_id = c.instance_id
 where c.next_look_at is not null`
 
 // ClaimPolls implements provision.PollStore.
@@ -95,7 +94,7 @@ with input as (
 		next_look_at = case when i.state = 'building' then now() + make_interval(secs => case when i.surprised then 0 else i.delay end) end,
 		status = case when i.gone then 'deleted' else coalesce(i.instance_status, n.status) end, port = coalesce(i.port, n.port),
 		addresses = case when i.addresses is null then n.addresses
-			else array(select jsonb_array_elements_text(i.addresses::jsonb)) end,
+			else i.addresses::text[] end,
 		detail = coalesce(i.detail::jsonb, n.detail),
 		seen_at = coalesce(n.seen_at, case when i.instance_status is not null then now() end),
 		delete_requested_at = case when i.deleting then now() else n.delete_requested_at end,
