@@ -78,6 +78,8 @@ func (c *Cloud) list(k *call) reply {
 		candidates = slices.DeleteFunc([]*instance{i}, func(i *instance) bool { return i == nil })
 	} else if name, given := k.param("name"); given && name != "" && name[0] != '*' {
 		candidates = p.byName[name]
+	} else if mode, _ := k.param("mode"); mode != "" {
+		candidates = p.byMode[mode]
 	}
 	var answer struct {
 		Instances []listItem `json:"instances"`

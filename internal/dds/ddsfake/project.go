@@ -15,6 +15,7 @@ type project struct {
 	all    []*instance // oldest first; holds deleted ones until compact
 	byID   map[string]*instance
 	byName map[string][]*instance
+	byMode map[string][]*instance
 	buried []*instance // deleted and compacted away; shown to the tester only
 	doomed int         // deletions begun since the last compaction
 	tasks  []*job      // oldest first
@@ -22,13 +23,15 @@ type project struct {
 }
 
 func newProject(id, name string) *project {
-	return &project{id: id, name: name, byID: map[string]*instance{}, byName: map[string][]*instance{}, byTask: map[string]*job{}}
+	return &project{id: id, name: name, byID: map[string]*instance{}, byName: map[string][]*instance{}, byMode: map[string][]*instance{}, byTask: map[string]*job{}}
 }
 
 func (p *project) add(i *instance) {
-	p.all = insert(p.all, i, func(i *instance) time.Time { return i.created })
+	created := func(i *instance) time.Time { return i.created }
+	p.all = insert(p.all, i, created)
 	p.byID[i.id] = i
-	p.byName[i.body.Name] = insert(p.byName[i.body.Name], i, func(i *instance) time.Time { return i.created })
+	p.byName[i.body.Name] = insert(p.byName[i.body.Name], i, created)
+	p.byMode[i.body.Mode] = insert(p.byMode[i.body.Mode], i, created)
 }
 
 // insert keeps a list in the order of time. A call that executes late is created in the future, so the newest is not always the last.
@@ -81,14 +84,17 @@ func (p *project) compact(now time.Time) {
 		}
 	}
 	p.all = slices.DeleteFunc(p.all, gone)
+	for mode, all := range p.byMode {
+		p.byMode[mode] = slices.DeleteFunc(all, gone)
+	}
 	p.doomed = 0
 }
 
 // count returns how many instances of a mode exist.
 func (p *project) count(mode string, now time.Time) int {
 	n := 0
-	for _, i := range p.all {
-		if i.body.Mode == mode && !i.gone(now) {
+	for _, i := range p.byMode[mode] {
+		if !i.gone(now) {
 			n++
 		}
 	}
