@@ -15,7 +15,7 @@ var everything = flag.Bool("crash.all", false, "all deaths and all pairs of them
 var only = flag.String("crash.script", "", "the name of the only script to go through")
 
 // some: one of so many pairs is enough for every day.
-const some = 12
+const some = 20
 
 // differs tells the two dialects that differ most.
 func differs(d provision.Dialect) bool {
@@ -65,7 +65,7 @@ func TestDieOnce(t *testing.T) {
 
 // The same holds where the next worker dies too, whenever the two do. Here only
 // the moments count after which the world is another one, and without -crash.all
-// one pair of twelve.
+// one pair of twenty.
 func TestDieTwice(t *testing.T) {
 	for _, d := range dialects() {
 		if !*everything && !differs(d) {
