@@ -20,7 +20,7 @@ claimed as (
 			where a.request_id = r.request_id and a.number = r.attempts and a.fence = r.fence and a.error_class = 'not_sent'), looks = 0, claimed_by = $5,
 		waited = waited + case when first_attempt_at is null then interval '0' else now() - next_attempt_at end,
 		next_attempt_at = now() + make_interval(secs => $6), settled_at = now() + make_interval(secs => $7), waiting_for = null
-	from due where r.request_id = due.request_id
+	where r.request_id = any (array(select request_id from due))
 	returning r.*
 ), intended as (
 	insert into attempts as a (request_id, number, fence, worker) select request_id, attempts, fence, $5 from claimed

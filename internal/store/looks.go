@@ -23,7 +23,7 @@ claimed as (
 		next_attempt_at = now() + make_interval(secs => $6),
 		first_attempt_at = coalesce(first_attempt_at, case when attempts > settled_attempts and not renew_mark then now() end),
 		waited = waited + case when first_attempt_at is null then interval '0' else now() - next_attempt_at end
-	from due where r.request_id = due.request_id
+	where r.request_id = any (array(select request_id from due))
 	returning r.*
 ), lost as (
 	update attempts a set outcome = 'unknown', error_class = 'lost',

@@ -10,26 +10,30 @@ import (
 )
 
 // Reads are harmless, so moving the next look forward is lease enough. Nobody
-// needs to look at the instance of a request that ended.
+// needs to look at the instance of a request that ended. Each row is looked up by
+// itself: a join that was planned while there was one build reads whole indexes for
+// each of thousands.
 var claimPollsSQL = fairly("instance_id, request_id",
 	"instances where next_look_at <= now() + make_interval(secs => $5)", "next_look_at") + `,
 claimed as (
-	update instances i set looks = i.looks + 1,
-		next_look_at = case when r.state = 'building' then now() + make_interval(secs => $4) end
-	from due join requests r using (request_id) where i.instance_id = due.instance_id
-	returning i.*, r.mode, r.spec, r.mark, r.retried_at, r.settled_at, r.waiting_for, r.cancel_requested_at
+	update instances i set looks = i.looks + 1, next_look_at = case
+		when (select r.state from requests r where r.request_id = i.request_id) = 'building' then now() + make_interval(secs => $4) end
+	where i.instance_id = any (array(select instance_id from due))
+	returning i.*
 )
-select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, c.mode,
-	translate(coalesce(jsonb_path_query_array(c.spec, '$.flavor[*].spec_code')::text, ''), '[]" ', ''),
-	greatest(date_part('epoch', now() - c.updated_at), 0), c.mark::text, c.looks, c.project_id = any (proved.projects),
-	coalesce(j.status, ''), coalesce(j.progress, 0), date_part('epoch', now() - greatest(c.created_at, c.retried_at)),
-	coalesce(c.order_id, ''), c.seen_at is not null, coalesce(c.settled_at <= now(), true), c.status = 'deleted', coalesce(c.waiting_for, ''),
-	c.cancel_requested_at is not null, coalesce(date_part('epoch', now() - c.cancel_requested_at), 0),
+select c.request_id, c.instance_id, coalesce(j.job_id, ''), c.project_id, r.mode,
+	translate(coalesce(jsonb_path_query_array(r.spec, '$.flavor[*].spec_code')::text, ''), '[]" ', ''),
+	greatest(date_part('epoch', now() - c.updated_at), 0), r.mark::text, c.looks, c.project_id = any (proved.projects),
+	coalesce(j.status, ''), coalesce(j.progress, 0), date_part('epoch', now() - greatest(c.created_at, r.retried_at)),
+	coalesce(c.order_id, ''), c.seen_at is not null, coalesce(r.settled_at <= now(), true), c.status = 'deleted', coalesce(r.waiting_for, ''),
+	r.cancel_requested_at is not null, coalesce(date_part('epoch', now() - r.cancel_requested_at), 0),
 	c.delete_requested_at is not null, coalesce(date_part('epoch', now() - c.delete_requested_at), 0),
 	not c.adopted or exists (select 1 from attempts m where m.request_id = c.request_id and m.instance_id = c.instance_id and m.outcome = 'created')
 from claimed c
 cross join (select array(select project_id from projects where project_id = any ($1) and marks_seen_at is not null) as projects offset 0) proved
-left join jobs j on j.request_id = c.request_id and j.instance_id = c.instance_id
+cross join lateral (select mode, spec, mark, retried_at, settled_at, waiting_for, cancel_requested_at from requests r
+	where r.request_id = c.request_id offset 0) r
+left join lateral (select job_id, status, progress from jobs j where j.request_id = c.request_id and j.instance_id = c.instance_id offset 0) j on true
 where c.next_look_at is not null`
 
 // ClaimPolls implements provision.PollStore.
