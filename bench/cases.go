@@ -150,11 +150,10 @@ func (c *airCase) Run(ctx context.Context) error {
 		}
 		var learning trial
 		if c.Known > 0 {
-			err = b.add(ctx, r, func() (t trial, err error) {
+			err = b.add(ctx, r, func() (_ trial, err error) {
 				learning, err = b.worker(ctx, c.Known, 1)
-				t = learning
-				t.name, t.settle = "learning", fast(settleLag)
-				return t, err
+				learning.name, learning.settle = "learning", fast(settleLag)
+				return learning, err
 			})
 			if err != nil {
 				return err

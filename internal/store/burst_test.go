@@ -37,10 +37,7 @@ func TestThousandsMeetThePlansOfOne(t *testing.T) {
 		step("claim creates", n, func() (err error) { claims, err = e.ClaimCreates(t.Context(), query); return err })
 		var results []provision.CreateResult
 		for _, c := range claims {
-			r := created(c)
-			r.Outcome, r.Created, r.Next = provision.OutcomeUnknown, provision.Created{}, provision.Next{State: provision.Creating}
-			r.Failure = &provision.Failure{Code: "X", Message: "m", Class: provision.ClassLost}
-			results = append(results, r)
+			results = append(results, unanswered(c))
 		}
 		step("record creates", n, func() error { return e.RecordCreates(t.Context(), results) })
 		var looks []provision.LookClaim
@@ -50,8 +47,7 @@ func TestThousandsMeetThePlansOfOne(t *testing.T) {
 		}
 		var found []provision.LookResult
 		for _, l := range looks {
-			found = append(found, provision.LookResult{RequestID: l.RequestID, Fence: l.Fence, Kind: "adopted", Next: provision.Next{State: provision.Building},
-				Adopt: &provision.Instance{ID: "a-" + l.RequestID, Status: "creating"}})
+			found = append(found, adopted(l))
 		}
 		step("record looks", n, func() error { return e.RecordLooks(t.Context(), found) })
 	}
@@ -64,8 +60,7 @@ func TestThousandsMeetThePlansOfOne(t *testing.T) {
 		}
 		var seen []provision.PollResult
 		for _, p := range polls {
-			seen = append(seen, provision.PollResult{RequestID: p.RequestID, InstanceID: p.InstanceID, JobID: "j-" + p.RequestID, JobStatus: "Completed", Progress: 100,
-				Instance: &provision.Instance{ID: p.InstanceID, Status: "normal"}, State: provision.Ready, Changed: true})
+			seen = append(seen, finished(p))
 		}
 		step("record polls", want, func() error { return e.RecordPolls(t.Context(), seen) })
 	}

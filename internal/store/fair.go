@@ -11,6 +11,10 @@ import (
 // project waits behind another's backlog, and only what is taken is locked. SKIP
 // LOCKED lets workers claim side by side. The rows of a project that are due are
 // read from an index that begins with it, in the order of their due times.
+//
+// Whoever updates or reads what belongs to them looks up each by itself, by = any(array(
+// select … from due)) or laterally: a join with due that was planned while there was one
+// row reads a whole index for each of thousands.
 func fairly(columns, due, order string) string {
 	return fmt.Sprintf(`
 with share as (

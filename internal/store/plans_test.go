@@ -240,8 +240,7 @@ func (d *db) hotPath(e *explained) map[string]touched {
 	for n, c := range creates {
 		r := created(c)
 		if n < 10 {
-			r.Outcome, r.Created, r.Next = provision.OutcomeUnknown, provision.Created{}, provision.Next{State: provision.Creating}
-			r.Failure = &provision.Failure{Code: "X", Message: "m", Class: provision.ClassLost}
+			r = unanswered(c)
 		}
 		results = append(results, r)
 	}
@@ -253,8 +252,7 @@ func (d *db) hotPath(e *explained) map[string]touched {
 	}
 	var found []provision.LookResult
 	for _, l := range looks {
-		found = append(found, provision.LookResult{RequestID: l.RequestID, Fence: l.Fence, Kind: "adopted", Next: provision.Next{State: provision.Building},
-			Adopt: &provision.Instance{ID: "a-" + l.RequestID, Status: "creating"}})
+		found = append(found, adopted(l))
 	}
 	step("known instances", func() error { _, err := e.KnownInstances(ctx, []string{"hi-5", "hpi-5", "nobody"}); return err })
 	step("record looks", func() error { return e.RecordLooks(ctx, found) })
@@ -263,8 +261,7 @@ func (d *db) hotPath(e *explained) map[string]touched {
 	step("claim polls", func() (err error) { polls, err = e.ClaimPolls(ctx, query); return err })
 	var seen []provision.PollResult
 	for _, p := range polls {
-		seen = append(seen, provision.PollResult{RequestID: p.RequestID, InstanceID: p.InstanceID, JobID: "j-" + p.RequestID, JobStatus: "Completed", Progress: 100,
-			Instance: &provision.Instance{ID: p.InstanceID, Status: "normal"}, State: provision.Ready, Changed: true})
+		seen = append(seen, finished(p))
 	}
 	if len(seen) != 30 {
 		t.Fatalf("%d polls were claimed, want 30", len(seen))
@@ -288,4 +285,24 @@ func (d *db) hotPath(e *explained) map[string]touched {
 	// What still waits ends, so that each round begins alike.
 	d.exec(`update requests set state = 'cancelled', finished_at = now(), sealed_password = null where state in ('pending', 'creating')`)
 	return out
+}
+
+// unanswered is the outcome of a call whose answer was lost.
+func unanswered(c provision.CreateClaim) provision.CreateResult {
+	r := created(c)
+	r.Outcome, r.Created, r.Next = provision.OutcomeUnknown, provision.Created{}, provision.Next{State: provision.Creating}
+	r.Failure = &provision.Failure{Code: "X", Message: "m", Class: provision.ClassLost}
+	return r
+}
+
+// adopted is a look that found what such a call made.
+func adopted(l provision.LookClaim) provision.LookResult {
+	return provision.LookResult{RequestID: l.RequestID, Fence: l.Fence, Kind: "adopted", Next: provision.Next{State: provision.Building},
+		Adopt: &provision.Instance{ID: "a-" + l.RequestID, Status: "creating"}}
+}
+
+// finished is a poll that saw the end of a build.
+func finished(p provision.PollClaim) provision.PollResult {
+	return provision.PollResult{RequestID: p.RequestID, InstanceID: p.InstanceID, JobID: "j-" + p.RequestID, JobStatus: "Completed", Progress: 100,
+		Instance: &provision.Instance{ID: p.InstanceID, Status: "normal"}, State: provision.Ready, Changed: true}
 }

@@ -10,9 +10,7 @@ import (
 )
 
 // Reads are harmless, so moving the next look forward is lease enough. Nobody
-// needs to look at the instance of a request that ended. Each row is looked up by
-// itself: a join that was planned while there was one build reads whole indexes for
-// each of thousands.
+// needs to look at the instance of a request that ended.
 var claimPollsSQL = fairly("instance_id, request_id",
 	"instances where next_look_at <= now() + make_interval(secs => $5)", "next_look_at") + `,
 claimed as (
