@@ -23,7 +23,10 @@ func TestAWorkerThatReachesNothingLeavesTheWorkToAnother(t *testing.T) {
 		bodies = append(bodies, single(fmt.Sprintf("one-%d", i)))
 	}
 	s.publish(bodies...)
-	s.wantState(provision.Pending, n)
+	s.eventually("the first calls are known to have reached nothing", func() bool {
+		return s.count(`select count(*) from events where kind = 'waiting'`) > 0
+	})
+	s.wantState(provision.Pending, n) // no call of the first ones is open
 	tried := s.count(`select count(*) from events`)
 	time.Sleep(3 * time.Second) // the time in which nothing may pile up
 	if more := s.count(`select count(*) from events`) - tried; more > 60 {

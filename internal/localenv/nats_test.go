@@ -46,11 +46,7 @@ func TestNATS(t *testing.T) {
 
 func TestNATSFixedPort(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := takePort(t)
 	port := l.Addr().(*net.TCPAddr).Port
 	if _, err := StartNATS(Options{Port: port}); err == nil {
 		t.Fatal("NATS started on a port that is taken")

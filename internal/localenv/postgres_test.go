@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,22 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
+
+// takePort listens on a port that no system picks by itself for somebody who
+// connects, so it stays free once the listener is closed.
+func takePort(t *testing.T) net.Listener {
+	t.Helper()
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(20000)))); err == nil {
+			t.Cleanup(func() { l.Close() })
+			return l
+		}
+	}
+	t.Fatal(err)
+	return nil
+}
 
 func query(t *testing.T, url, sql string) string {
 	t.Helper()
@@ -87,11 +105,7 @@ func TestPostgresAsksForThePassword(t *testing.T) {
 
 func TestPostgresFixedPort(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := takePort(t)
 	port := l.Addr().(*net.TCPAddr).Port
 	if _, err := StartPostgres(t.Context(), Options{Port: port}); err == nil {
 		t.Fatal("Postgres started on a port that is taken")
