@@ -44,8 +44,7 @@ func TestNATS(t *testing.T) {
 	}
 }
 
-func TestNATSFixedPort(t *testing.T) {
-	t.Parallel()
+func TestNATSFixedPort(t *testing.T) { // not in parallel: see takePort
 	l := takePort(t)
 	port := l.Addr().(*net.TCPAddr).Port
 	if _, err := StartNATS(Options{Port: port}); err == nil {
