@@ -144,9 +144,18 @@ func readStream(ctx context.Context, js jetstream.JetStream, name string) (*jets
 	return &info.Config, nil
 }
 
+// unheard is how long a question waits until it is asked once more: right after its
+// start nats-server 2.15 leaves one in some hundreds without an answer.
+const unheard = time.Second
+
 // readInfo returns nil where there is no such stream.
 func readInfo(ctx context.Context, js jetstream.JetStream, name string) (*jetstream.StreamInfo, error) {
-	stream, err := js.Stream(ctx, name)
+	first, cancel := context.WithTimeout(ctx, unheard)
+	stream, err := js.Stream(first, name)
+	cancel()
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		stream, err = js.Stream(ctx, name)
+	}
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return nil, nil

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -177,5 +179,23 @@ func TestConsumerThatDiffers(t *testing.T) {
 	err := Setup(t.Context(), js, testLayout())
 	if !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "max deliveries is 3, should be -1") {
 		t.Errorf("Setup: %v", err)
+	}
+}
+
+// A question that the server leaves unanswered is asked once more.
+func TestReadAsksTwice(t *testing.T) {
+	s := startWith(t, server.Options{})
+	js := connect(t, s.ClientURL())
+	asked := 0
+	_, err := js.Conn().Subscribe("$JS.API.STREAM.INFO."+RequestsStream, func(m *nats.Msg) {
+		if asked++; asked > 1 {
+			_ = m.Respond([]byte(`{"type":"io.nats.jetstream.api.v1.stream_info_response","error":{"code":404,"err_code":10059,"description":"stream not found"}}`))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have, err := readStream(t.Context(), js, RequestsStream); have != nil || err != nil || asked != 2 {
+		t.Errorf("asked %d times, read %v, %v; want no stream after two", asked, have, err)
 	}
 }
