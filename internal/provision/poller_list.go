@@ -22,6 +22,7 @@ func (r *reading) readInstancePages() {
 		if len(wanted) <= few {
 			continue
 		}
+		slices.SortFunc(wanted, func(a, b wantedItem) int { return a.created.Compare(b.created) }) // so every plan finds them all but sorted
 		m := r.project.lists[mode]
 		if m == nil {
 			m = &listMap{}
