@@ -164,7 +164,7 @@ func TestLostAnswersAreLookedForAndAdopted(t *testing.T) {
 			s := newSystem(t, ddsfake.Config{Dialect: dialect, JobMin: 300 * time.Millisecond, JobLag: 50 * time.Millisecond, SettleLag: 50 * time.Millisecond, ListLag: 300 * time.Millisecond})
 			s.start(map[string]string{"DDS_DIALECT": dialect})
 			kinds := []ddsfake.Kind{"", ddsfake.DropAfter, ddsfake.DropBefore, ddsfake.TimeoutAfter, ddsfake.TimeoutBefore, ddsfake.ServerErrorAfter, ddsfake.ServerErrorBefore,
-				ddsfake.BusyAfter, ddsfake.BusyBefore, ddsfake.CutShort, ddsfake.NoID, ddsfake.HTMLAfter, ddsfake.EmptyBefore, ddsfake.TooMany, ddsfake.Throttled, ddsfake.StateConflict}
+				ddsfake.BusyAfter, ddsfake.BusyBefore, ddsfake.CutShort, ddsfake.NoID, ddsfake.HangAfter, ddsfake.HangBefore, ddsfake.SlowBytes, ddsfake.HTMLAfter, ddsfake.EmptyBefore, ddsfake.TooMany, ddsfake.Throttled, ddsfake.StateConflict}
 			for _, k := range kinds {
 				if err := s.cloud.Script("create", ddsfake.Answer{Kind: k}); err != nil {
 					t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -49,12 +50,16 @@ type system struct {
 func newSystem(t *testing.T, cloud ddsfake.Config) *system {
 	t.Helper()
 	c := ddsfake.New(cloud)
-	server := httptest.NewServer(c)
+	server := httptest.NewTLSServer(c) // as real clouds are: what TLS writes by itself is a part of how calls end
 	t.Cleanup(server.Close)
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s := &system{t: t, cloud: c, log: &logBuffer{}}
 	databaseURL, natsURL := env.Postgres(t), env.NATS(t)
 	s.settings = map[string]string{
-		"NATS_URL": natsURL, "DATABASE_URL": databaseURL, "DDS_ENDPOINT": server.URL, "OS_AUTH_URL": server.URL + "/v3",
+		"NATS_URL": natsURL, "DATABASE_URL": databaseURL, "DDS_ENDPOINT": server.URL, "DDS_CA_FILE": authority, "OS_AUTH_URL": server.URL + "/v3",
 		"OS_USERNAME": ddsfake.DefaultUser, "OS_PASSWORD": ddsfake.DefaultPassword, "OS_DOMAIN_NAME": ddsfake.DefaultDomain,
 		"OS_PROJECT_ID": ddsfake.DefaultProjectID, "OS_REGION_NAME": "aaa", "ADMIN_ADDR": "127.0.0.1:0",
 		"SECRETS_IDENTITY_FILE": filepath.Join(t.TempDir(), "identity.txt"),

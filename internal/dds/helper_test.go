@@ -2,6 +2,7 @@ package dds
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -66,6 +67,25 @@ func served(t testing.TB, handler http.HandlerFunc) (*Client, *tokens) {
 	s := httptest.NewServer(handler)
 	t.Cleanup(s.Close)
 	return client(t, s.URL, HTTP{})
+}
+
+// eachWay runs a test over plain HTTP and over TLS, which writes by itself when a
+// connection ends. reach returns a client of a server that answers with the handler.
+func eachWay(t *testing.T, test func(t *testing.T, reach func(http.HandlerFunc, HTTP) *Client)) {
+	for what, serve := range map[string]func(http.Handler) *httptest.Server{"http": httptest.NewServer, "https": httptest.NewTLSServer} {
+		t.Run(what, func(t *testing.T) {
+			test(t, func(handler http.HandlerFunc, h HTTP) *Client {
+				s := serve(handler)
+				t.Cleanup(s.Close)
+				if s.Certificate() != nil {
+					h.Roots = x509.NewCertPool()
+					h.Roots.AddCert(s.Certificate())
+				}
+				c, _ := client(t, s.URL, h)
+				return c
+			})
+		})
+	}
 }
 
 // says answers every call alike.

@@ -192,7 +192,7 @@ func (c call) broken(ctx context.Context, way *progress, err error) *provision.C
 	words, cause := explain(ctx, err)
 	e := c.fail(provision.ClassLost, "the call left, but no answer came: "+words)
 	switch {
-	case way.withheld.Load():
+	case errors.Is(err, errWithheld): // of the call's own bytes: a connection that is closed writes by itself under TLS
 		e = c.fail(provision.ClassNotSent, "held back: the time for this call was over before its last bytes left")
 	case !way.sent.Load():
 		e = c.fail(provision.ClassNotSent, "the call never left: "+words)
@@ -223,9 +223,8 @@ func explain(ctx context.Context, err error) (words string, cause error) {
 
 // progress is how far a call got, and the time by which it must have left.
 type progress struct {
-	end      time.Time   // without the monotonic clock
-	sent     atomic.Bool // something of it may have left
-	withheld atomic.Bool // its end did not leave, and never will
+	end  time.Time   // without the monotonic clock
+	sent atomic.Bool // something of it may have left
 }
 
 // trace follows the call. The transport looks for another connection (GetConn)
@@ -235,13 +234,13 @@ func (p *progress) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GetConn: func(string) { p.sent.Store(false) },
 		GotConn: func(info httptrace.GotConnInfo) {
-			p.withheld.Store(false)
 			guardOf(info.Conn).call.Store(p)
 			p.sent.Store(true)
 		},
 	}
 }
 
+// errWithheld: the end of the call did not leave, and never will.
 var errWithheld = errors.New("the time for this call is over")
 
 // guardedConn is a connection that lets nothing of a call out once its time is over.
@@ -255,7 +254,6 @@ type guardedConn struct {
 
 func (c *guardedConn) Write(p []byte) (int, error) {
 	if way := c.call.Load(); way != nil && time.Now().Round(0).After(way.end) {
-		way.withheld.Store(true)
 		return 0, errWithheld
 	}
 	return c.Conn.Write(p)

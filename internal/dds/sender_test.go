@@ -151,20 +151,22 @@ func TestGarbageIsLostAndNotShown(t *testing.T) {
 }
 
 func TestCanceledInFlightIsLost(t *testing.T) {
-	arrived := make(chan struct{})
-	c, _ := served(t, func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		close(arrived)
-		<-r.Context().Done()
+	eachWay(t, func(t *testing.T, reach func(http.HandlerFunc, HTTP) *Client) {
+		arrived := make(chan struct{})
+		c := reach(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			close(arrived)
+			<-r.Context().Done()
+		}, HTTP{})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-arrived
+			cancel()
+		}()
+		if e := fails(t, calls(c)[opCreate](ctx), provision.ClassLost); !errors.Is(e, context.Canceled) {
+			t.Errorf("cause %v", e.Err)
+		}
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		<-arrived
-		cancel()
-	}()
-	if e := fails(t, calls(c)[opCreate](ctx), provision.ClassLost); !errors.Is(e, context.Canceled) {
-		t.Errorf("cause %v", e.Err)
-	}
 }
 
 func TestTimeoutsAreLost(t *testing.T) {
@@ -198,17 +200,19 @@ func TestTimeoutsAreLost(t *testing.T) {
 		{"byte by byte", dripping, HTTP{CallTimeout: 5 * limit}, "req-slow"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := httptest.NewServer(tc.handler)
-			defer s.Close()
-			c, _ := client(t, s.URL, tc.http)
-			start := time.Now()
-			e := fails(t, calls(c)[opCreate](t.Context()), provision.ClassLost)
-			if took := time.Since(start); took > 3*time.Second {
-				t.Errorf("took %v", took)
-			}
-			if e.RequestID != tc.request {
-				t.Errorf("request id %q", e.RequestID)
-			}
+			eachWay(t, func(t *testing.T, reach func(http.HandlerFunc, HTTP) *Client) {
+				c := reach(tc.handler, tc.http)
+				for _, op := range []op{opCreate, opDelete} {
+					start := time.Now()
+					e := fails(t, calls(c)[op](t.Context()), provision.ClassLost)
+					if took := time.Since(start); took > 3*time.Second {
+						t.Errorf("%v took %v", op, took)
+					}
+					if e.RequestID != tc.request {
+						t.Errorf("%v has request id %q", op, e.RequestID)
+					}
+				}
+			})
 		})
 	}
 }
@@ -280,9 +284,6 @@ func TestBodyIsHeldBack(t *testing.T) {
 			if step.withheld != errors.Is(err, errWithheld) || step.withheld != (n == 0) {
 				t.Errorf("step %d: wrote %d bytes, %v", what, n, err)
 			}
-			if step.call != nil && step.call.withheld.Load() != step.withheld {
-				t.Errorf("step %d: withheld is %v", what, !step.withheld)
-			}
 			if step.write == "begun " {
 				time.Sleep(2 * time.Second) // fake time, as a sleeping machine would see it
 			}
@@ -295,29 +296,20 @@ func TestBodyIsHeldBack(t *testing.T) {
 }
 
 func TestHeldBackIsNotSent(t *testing.T) {
-	for what, serve := range map[string]func(http.Handler) *httptest.Server{"http": httptest.NewServer, "https": httptest.NewTLSServer} {
-		t.Run(what, func(t *testing.T) {
-			var arrived atomic.Int64
-			s := serve(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived.Add(1) }))
-			defer s.Close()
-			way := HTTP{}
-			if s.Certificate() != nil {
-				way.Roots = x509.NewCertPool()
-				way.Roots.AddCert(s.Certificate())
+	eachWay(t, func(t *testing.T, reach func(http.HandlerFunc, HTTP) *Client) {
+		var arrived atomic.Int64
+		c := reach(func(http.ResponseWriter, *http.Request) { arrived.Add(1) }, HTTP{})
+		if err := calls(c)[opList](t.Context()); arrived.Load() != 1 {
+			t.Fatalf("with time left it does not arrive: %v", err)
+		}
+		// A deadline whose timer has not fired, as after a sleep of the machine.
+		for _, op := range []op{opCreate, opDelete} {
+			e := fails(t, calls(c)[op](lateContext{t.Context()}), provision.ClassNotSent)
+			if !strings.Contains(e.Message, "held back") || arrived.Load() != 1 {
+				t.Errorf("%v: %v; %d calls arrived", op, e, arrived.Load())
 			}
-			c, _ := client(t, s.URL, way)
-			if err := calls(c)[opList](t.Context()); arrived.Load() != 1 {
-				t.Fatalf("with time left it does not arrive: %v", err)
-			}
-			// A deadline whose timer has not fired, as after a sleep of the machine.
-			for _, op := range []op{opCreate, opDelete} {
-				e := fails(t, calls(c)[op](lateContext{t.Context()}), provision.ClassNotSent)
-				if !strings.Contains(e.Message, "held back") || arrived.Load() != 1 {
-					t.Errorf("%v: %v; %d calls arrived", op, e, arrived.Load())
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // TestACallLeavesInOnePiece: header and body of a create in one write.
