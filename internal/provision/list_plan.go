@@ -26,6 +26,7 @@ type listMap struct {
 	// a guess was made since something was found.
 	barren  int
 	guessed bool
+	failing int // rounds in a row in which a page could not be read
 }
 
 type listMark struct {
@@ -43,7 +44,7 @@ const maxExact = 100_000
 // the nearest ones that are known, or beyond them as densely.
 func (m *listMap) place(w wantedItem) int {
 	if place, ok := m.exact[w.id]; ok {
-		return place
+		return min(place, m.pace.total) // some below it may have been deleted since
 	}
 	if len(m.marks) == 0 {
 		return m.top
@@ -195,10 +196,10 @@ func (m *listMap) saw(id string, place int, ended bool) {
 	switch {
 	case ended:
 		delete(m.exact, id)
-	case len(m.exact) < maxExact:
-		if m.exact == nil {
-			m.exact = map[string]int{}
-		}
+	case m.exact == nil || len(m.exact) >= maxExact: // most have ended, which no page showed
+		m.exact = map[string]int{}
+		fallthrough
+	default:
 		m.exact[id] = place
 	}
 }

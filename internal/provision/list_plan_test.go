@@ -70,3 +70,21 @@ func TestAnOffsetForetellsTheGrowth(t *testing.T) {
 		t.Errorf("the page begins at %d, want %d", low, page.low)
 	}
 }
+
+// Many were deleted since places were seen: the front page covers what would stand above it.
+func TestPlacesAboveTheFrontAreOnTheFrontPage(t *testing.T) {
+	m, created := grownMap(1000)
+	var wanted []wantedItem
+	for n := 990; n < 1000; n++ {
+		m.saw(fmt.Sprint(n), n, false)
+		wanted = append(wanted, wantedItem{fmt.Sprint(n), created(n)})
+	}
+	m.pace.saw(700, created(1001), created(1001))
+	pages, _ := m.plan(wanted, nil)
+	if len(pages) != 1 {
+		t.Fatalf("%d pages, want that of the front", len(pages))
+	}
+	if pages, rest := m.plan(wanted, []listSpan{{low: 601, high: 700}}); len(pages)+len(rest) != 0 {
+		t.Errorf("after the front page was read %d pages and %d instances are still expected", len(pages), len(rest))
+	}
+}

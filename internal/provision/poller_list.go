@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -74,6 +75,23 @@ func (l *listing) run() {
 		}
 		l.left = left
 		l.r.tell()
+	}
+	l.fail()
+}
+
+// mostAlone is how many instances are read one by one where pages fail.
+const mostAlone = 20
+
+// fail puts off what is left after a page could not be read. If that goes on, the fault
+// may lie in one item of a page: some are read by their ids then, so that all have
+// their turn.
+func (l *listing) fail() {
+	if !errors.Is(l.failed, errNotReached) {
+		l.m.failing++
+	}
+	if l.m.failing > 1 {
+		rand.Shuffle(len(l.left), func(i, j int) { l.left[i], l.left[j] = l.left[j], l.left[i] })
+		l.left = l.left[min(len(l.left), mostAlone):]
 	}
 	for _, w := range l.left {
 		l.byID[w.id].poll.Err, l.byID[w.id].done = l.failed, true
@@ -157,6 +175,9 @@ func (l *listing) readPage(at listPage) {
 // end leaves what was missed at the first look in a list that moves fast for the next
 // round: a page tells of it soon.
 func (l *listing) end() {
+	if len(l.read) > 0 {
+		l.m.failing = 0
+	}
 	switch {
 	case l.found > 0:
 		l.m.barren, l.m.guessed = 0, false

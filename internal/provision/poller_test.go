@@ -23,6 +23,7 @@ type pollCloud struct {
 	forbidden time.Time  // when the job list is forbidden; zero: never
 	instances []Instance // in the order of the list
 	failOne   error      // of an instance asked for by its id
+	failPages error      // of a page of instances
 
 	mu    sync.Mutex
 	calls map[string]int
@@ -70,9 +71,11 @@ func (c *pollCloud) Jobs(ctx context.Context, _ string, w JobWindow) (JobPage, e
 
 func (c *pollCloud) ListInstances(ctx context.Context, _ string, q InstanceQuery) (InstancePage, error) {
 	if q.ID == "" {
-		err := c.call(ctx, "instances")
+		if err := errors.Join(c.call(ctx, "instances"), c.failPages); err != nil {
+			return InstancePage{}, err
+		}
 		from := min(q.Offset, len(c.instances))
-		return InstancePage{Instances: c.instances[from:min(from+q.Limit, len(c.instances))], Total: len(c.instances)}, err
+		return InstancePage{Instances: c.instances[from:min(from+q.Limit, len(c.instances))], Total: len(c.instances)}, nil
 	}
 	if err := errors.Join(c.call(ctx, "instance"), c.failOne); err != nil {
 		return InstancePage{}, err
@@ -303,6 +306,28 @@ func TestABrokenPageKeepsWhatTheOneBeforeTold(t *testing.T) {
 			t.Error("the broken list is not reported")
 		}
 	})
+}
+
+// A page that can never be read leaves nothing unread for ever, and an outage costs no
+// call for each build.
+func TestWhatIsOnABrokenPageIsReadByItsID(t *testing.T) {
+	broken := &CloudError{Class: ClassServer, Message: "broken"}
+	for _, each := range []error{nil, broken} {
+		synctest.Test(t, func(t *testing.T) {
+			rows, cloud := finished(110)
+			cloud.noList, cloud.failPages, cloud.failOne = true, broken, each
+			health := poll(t, rows, cloud, 5*time.Minute)
+			if want := map[bool]int{true: 110}[each == nil]; rows.in(Ready) != want {
+				t.Errorf("%d of 110 are ready, want %d", rows.in(Ready), want)
+			}
+			if each != nil && !inTrouble(health, "instance list of p") {
+				t.Error("the broken list is not reported")
+			}
+			if pages, singles := cloud.calls["instances"], cloud.calls["instance"]; singles > 110+mostAlone*pages {
+				t.Errorf("%d reads of single instances beside %d of pages", singles, pages)
+			}
+		})
+	}
 }
 
 func TestTheBuildDeadlineNeedsAFreshLook(t *testing.T) {

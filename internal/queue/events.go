@@ -166,11 +166,11 @@ func isElsewhere(err error) bool {
 }
 
 // isBatchTrouble reports whether a batch was refused for what single messages may do:
-// a limit of the server for batches, or one message that the stream does not take,
-// which leaves a gap.
+// a limit of the server for batches, a stream that takes none any more, or one message
+// that the stream does not take, which leaves a gap.
 func isBatchTrouble(err error) bool {
 	return hasCode(err, jetstreamext.JSErrCodeBatchPublishExceedsLimit, jetstreamext.JSErrCodeBatchPublishIncomplete,
-		jetstreamext.JSErrCodeAtomicPublishTooManyInflight) || isTooLarge(err)
+		jetstreamext.JSErrCodeAtomicPublishTooManyInflight, jetstreamext.JSErrCodeBatchPublishNotEnabled) || isTooLarge(err)
 }
 
 // isTooLarge reports whether the stream refused a message for its size.

@@ -291,6 +291,27 @@ func TestTheStreamIsNotAsItWasLeft(t *testing.T) {
 	}
 }
 
+// Somebody took the right to batches from the stream: events go one by one.
+func TestEventsWithoutBatches(t *testing.T) {
+	js := ready(t)
+	stream, err := js.Stream(deadline(t), EventsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	config.AllowAtomicPublish = false
+	if _, err := js.UpdateStream(deadline(t), config); err != nil {
+		t.Fatal(err)
+	}
+	var events []provision.Event
+	for n := range int64(100) {
+		events = append(events, event(n+1, "r"))
+	}
+	if p := publishAt(t, js, 0, events...); len(p.IDs) != len(events) || p.Last != uint64(len(events)) {
+		t.Errorf("it tells of %d events up to %d, want %d", len(p.IDs), p.Last, len(events))
+	}
+}
+
 // One request that cannot be published does not hold up the others.
 func TestEventsBesideAnError(t *testing.T) {
 	for name, limit := range map[string]int32{"larger than the server takes": -1, "larger than the stream takes": 2000} {
