@@ -2,10 +2,18 @@ package chaos
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"strings"
@@ -19,11 +27,13 @@ import (
 // documented contract, not taken from the code that is tested.
 const tagRequest = "provision-request"
 
-// cloud is the simulated cloud, and a witness of every create call.
+// cloud is the simulated cloud, and a witness of every create call. It speaks TLS, as
+// real ones do: that writes by itself when a connection ends.
 type cloud struct {
-	fake   *ddsfake.Cloud
-	server *http.Server
-	addr   string
+	fake        *ddsfake.Cloud
+	server      *http.Server
+	addr        string
+	certificate []byte // in PEM; workers trust it
 
 	mu    sync.Mutex
 	calls []createCall
@@ -39,19 +49,38 @@ type createCall struct {
 }
 
 func startCloud(cfg ddsfake.Config) (*cloud, error) {
+	identity, err := selfSigned()
+	if err != nil {
+		return nil, err
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	c := &cloud{fake: ddsfake.New(cfg), addr: l.Addr().String(), gate: make(chan struct{})}
+	c := &cloud{fake: ddsfake.New(cfg), addr: l.Addr().String(), gate: make(chan struct{}),
+		certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: identity.Certificate[0]})}
 	close(c.gate)
-	c.server = &http.Server{Handler: c, MaxHeaderBytes: 256 << 10, ErrorLog: nil}
+	c.server = &http.Server{Handler: c, MaxHeaderBytes: 256 << 10, TLSConfig: &tls.Config{Certificates: []tls.Certificate{identity}},
+		ErrorLog: log.New(io.Discard, "", 0)} // of handshakes that were broken off
 	go func() {
-		if err := c.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := c.server.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			panic(fmt.Sprintf("the simulated cloud ended: %v", err))
 		}
 	}()
 	return c, nil
+}
+
+// selfSigned is an identity for this machine that vouches for itself, for a day.
+func selfSigned() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	now := time.Now()
+	template := x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }
 
 // ServeHTTP implements http.Handler.

@@ -105,6 +105,9 @@ func (s *system) startParts(ctx context.Context, cfg systemConfig) (err error) {
 		return err
 	}
 	s.onClose(s.cloud.close)
+	if err := os.WriteFile(s.authority(), s.cloud.certificate, 0o600); err != nil {
+		return err
+	}
 	if s.postgres, err = localenv.StartPostgres(ctx, localenv.Options{Settings: cfg.Database}); err != nil {
 		return err
 	}
@@ -191,13 +194,16 @@ func (s *system) databaseURL(server string) string {
 	return u.String()
 }
 
+// authority is the file with what workers trust of the cloud.
+func (s *system) authority() string { return filepath.Join(s.dir, "cloud.pem") }
+
 // basics are the settings of every worker.
 func (s *system) basics() []string {
 	database := url.URL{Scheme: "postgres", User: url.UserPassword(workerRole, "chaos"), Host: s.toPostgres.address(),
 		Path: "/dds", RawQuery: "sslmode=disable"}
 	return []string{"HOME=" + s.dir, "PATH=" + os.Getenv("PATH"), "LOG_FORMAT=json", "ADMIN_ADDR=127.0.0.1:0",
 		"NATS_URL=nats://" + s.toNATS.address(), "DATABASE_URL=" + database.String(),
-		"DDS_ENDPOINT=http://" + s.toCloud.address(), "OS_AUTH_URL=http://" + s.toCloud.address(),
+		"DDS_ENDPOINT=https://" + s.toCloud.address(), "OS_AUTH_URL=https://" + s.toCloud.address(), "DDS_CA_FILE=" + s.authority(),
 		"OS_USERNAME=" + ddsfake.DefaultUser, "OS_PASSWORD=" + ddsfake.DefaultPassword, "OS_DOMAIN_NAME=" + ddsfake.DefaultDomain,
 		"OS_PROJECT_ID=" + ddsfake.DefaultProjectID, "OS_REGION_NAME=aaa", "SECRETS_IDENTITY_FILE=" + filepath.Join(s.dir, "identity.txt")}
 }

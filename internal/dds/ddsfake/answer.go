@@ -2,6 +2,7 @@ package ddsfake
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"maps"
 	"net"
@@ -184,6 +185,9 @@ func hangUp(w http.ResponseWriter, reset bool) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
+	}
+	if secure, ok := conn.(*tls.Conn); ok { // which would say goodbye
+		conn = secure.NetConn()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok && reset {
 		_ = tcp.SetLinger(0)
