@@ -147,6 +147,10 @@ func (s *sender) send(ctx context.Context, c call) (answer, error) {
 		a.secrets = slices.Concat(c.secrets, newSecrets(token))
 	}
 	a.requestID = showID(resp.Header.Get("X-Request-Id"), a.secrets) // every answer has it (§6.1)
+	if a.status == http.StatusSwitchingProtocols {
+		// Its body is the connection itself, and heeds no context.
+		return answer{}, a.unreadable("an answer in another protocol")
+	}
 	a.body, err = io.ReadAll(io.LimitReader(resp.Body, c.limit+1))
 	long := int64(len(a.body)) > c.limit
 	ok := a.status >= 200 && a.status <= 299

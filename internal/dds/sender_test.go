@@ -150,6 +150,19 @@ func TestGarbageIsLostAndNotShown(t *testing.T) {
 	fails(t, calls(c)[opCreate](t.Context()), provision.ClassLost)
 }
 
+func TestAnotherProtocolIsLost(t *testing.T) {
+	c, _ := client(t, listen(t, func(conn net.Conn) {
+		readRequest(conn)
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn) // until the client gives up
+	}), HTTP{CallTimeout: time.Minute})
+	began := time.Now()
+	fails(t, calls(c)[opCreate](t.Context()), provision.ClassLost)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 func TestCanceledInFlightIsLost(t *testing.T) {
 	eachWay(t, func(t *testing.T, reach func(http.HandlerFunc, HTTP) *Client) {
 		arrived := make(chan struct{})

@@ -121,8 +121,39 @@ select request_id, case when state = 'pending' then 'waiting' when state = 'crea
 	instance_id, job_id, error_code, error_message, error_class, cloud_request_id, waiting_for
 from changed`
 
-// RecordCreates implements provision.CreateStore.
+// RecordCreates implements provision.CreateStore. A statement changes a row but once, so
+// a late answer goes before what its request's next call brought.
 func (s *Store) RecordCreates(ctx context.Context, batch []provision.CreateResult) error {
+	for len(batch) > 0 {
+		var later []provision.CreateResult
+		batch, later = firstOfEach(batch)
+		if err := s.recordCreates(ctx, batch); err != nil {
+			return err
+		}
+		batch = later
+	}
+	return nil
+}
+
+// firstOfEach returns the outcome of each request's earliest claim, and the others.
+func firstOfEach(batch []provision.CreateResult) (firsts, later []provision.CreateResult) {
+	place := make(map[string]int, len(batch))
+	for _, r := range batch {
+		switch n, twice := place[r.RequestID]; {
+		case !twice:
+			place[r.RequestID] = len(firsts)
+			firsts = append(firsts, r)
+		case r.Fence < firsts[n].Fence:
+			later = append(later, firsts[n])
+			firsts[n] = r
+		default:
+			later = append(later, r)
+		}
+	}
+	return firsts, later
+}
+
+func (s *Store) recordCreates(ctx context.Context, batch []provision.CreateResult) error {
 	type row = provision.CreateResult
 	failure := func(get func(provision.Failure) string) []*string {
 		return optional(batch, func(r row) *provision.Failure { return r.Failure }, get)

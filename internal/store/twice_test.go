@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -88,6 +89,40 @@ func TestALateAnswerHoldsTheNextCall(t *testing.T) {
 				t.Errorf("looked for: %+v", l)
 			}
 		})
+	}
+}
+
+// Nor is it called, or given up, if the answer of its next call is written along with the
+// late one.
+func TestALateAnswerBesideTheNextOne(t *testing.T) {
+	for _, next := range []struct {
+		outcome provision.Outcome
+		state   provision.State
+	}{{provision.OutcomeNotExecuted, provision.Pending}, {provision.OutcomePermanent, provision.Failed}} {
+		for _, lateFirst := range []bool{true, false} {
+			t.Run(fmt.Sprint(next.outcome, lateFirst), func(t *testing.T) {
+				d := open(t)
+				d.accept("a")
+				late := created(d.claim(0)[0])
+				d.must(d.RecordLooks(t.Context(), []provision.LookResult{looked(d.looks(0)[0], provision.Next{State: provision.Pending})}))
+				c := d.claim(time.Minute)[0]
+				refused := provision.CreateResult{RequestID: "a", Fence: c.Fence, Attempt: c.Attempt, Outcome: next.outcome,
+					Failure: &provision.Failure{Code: "X", Class: provision.ClassRate, Message: "later"}, Next: provision.Next{State: next.state}}
+				batch := []provision.CreateResult{late, refused}
+				if !lateFirst {
+					batch = []provision.CreateResult{refused, late}
+				}
+				for range 2 {
+					d.must(d.RecordCreates(t.Context(), batch))
+				}
+				if c := d.claim(time.Minute); len(c) != 0 {
+					t.Fatalf("it is called again although its instance is known: %+v", c)
+				}
+				if l := d.looks(time.Minute); len(l) != 1 || len(l[0].Named) != 1 {
+					t.Errorf("looked for: %+v", l)
+				}
+			})
+		}
 	}
 }
 
