@@ -193,13 +193,12 @@ const mostBarren = 3
 
 // saw remembers where an instance stands, until it has ended.
 func (m *listMap) saw(id string, place int, ended bool) {
-	switch {
-	case ended:
+	if ended {
 		delete(m.exact, id)
-	case m.exact == nil || len(m.exact) >= maxExact: // most have ended, which no page showed
-		m.exact = map[string]int{}
-		fallthrough
-	default:
-		m.exact[id] = place
+		return
 	}
+	if m.exact == nil || len(m.exact) >= maxExact { // most have ended, which no page showed
+		m.exact = map[string]int{}
+	}
+	m.exact[id] = place
 }
