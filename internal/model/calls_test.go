@@ -57,7 +57,7 @@ func (c calls) CreateInstance(ctx context.Context, projectID string, body []byte
 		proof := func(class provision.Class, code string) (provision.Created, error) {
 			created, err := answer(class, code)
 			if provision.AsCloudError(err).Class == class {
-				k.proven = true
+				c.w.cloud.prove(k)
 			}
 			return created, err
 		}

@@ -28,6 +28,8 @@ func (w *world) ended() bool {
 
 // check asserts the promises at the end of a run.
 func (w *world) check() {
+	w.cloud.mu.Lock() // what happens late there is on goroutines that nobody waits for
+	defer w.cloud.mu.Unlock()
 	requests := map[string]bool{}
 	rejected := w.store.Rejected()
 	holders := map[string]string{}
@@ -146,6 +148,8 @@ func (w *world) checkEvents(id string, state provision.State) {
 
 // history is what the database and the cloud know, for a run that broke a promise.
 func (w *world) history() string {
+	w.cloud.mu.Lock()
+	defer w.cloud.mu.Unlock()
 	var b strings.Builder
 	fmt.Fprintf(&b, "began %s\n", clock(w.began))
 	for _, h := range w.plan.Events {
