@@ -96,7 +96,7 @@ func (a *App) Recover(ctx context.Context) (r provision.Recovered, err error) {
 	if err != nil {
 		return r, err
 	}
-	r, err = o.db.Recover(ctx, id, a.Config.policy().Settle(), known.Last(), known.Told())
+	r, err = o.db.Recover(ctx, id, a.Config.policy().Settle(), known.Known(), known.Last(), known.Told())
 	if err != nil {
 		return r, fmt.Errorf("recover the database: %w; it takes the rights of its owner, as `worker migrate` does", err)
 	}
@@ -104,7 +104,7 @@ func (a *App) Recover(ctx context.Context) (r provision.Recovered, err error) {
 	if err := errors.Join(queue.Adopt(ctx, o.conn.JetStream(), o.layout(id)), queue.Setup(ctx, o.conn.JetStream(), o.layout(id))); err != nil {
 		return r, fmt.Errorf("the database is recovered, but the streams do not know it: %w; run `worker recover` again", err)
 	}
-	if !known.Shared() && !newest.IsZero() {
+	if known.Known() == 0 && !newest.IsZero() {
 		r.Since = newest
 		a.Log.Warn("nobody can tell all that happened since the backup: DDS_EVENTS has nothing of what the database knows", "since", newest)
 	}

@@ -19,16 +19,18 @@ type Told struct {
 
 // Recovery collects what the stream knows and a restored database does not.
 type Recovery struct {
-	last   int64
-	shared bool
-	told   map[string]Told
+	known, last int64
+	told        map[string]Told
 }
 
 // Add takes an event in; they come in the order of each request. known is whether the
 // database has it: ids do not tell, as a transaction that had the lower ones may have
 // been committed after the backup.
 func (r *Recovery) Add(e Event, known bool) {
-	r.last, r.shared = max(r.last, e.ID), r.shared || known
+	r.last = max(r.last, e.ID)
+	if known {
+		r.known = max(r.known, e.ID)
+	}
 	switch {
 	case known, e.Kind == KindOrphan:
 		return
@@ -61,11 +63,11 @@ func (r *Recovery) Add(e Event, known bool) {
 	r.told[e.RequestID] = t
 }
 
-// Shared reports whether the database has any of the events. Where it has none, those
-// that came between are nowhere any more.
-func (r *Recovery) Shared() bool { return r.shared }
+// Known is the id of the newest event that the database has too. It is 0 if there is
+// none: then events that came between are nowhere any more.
+func (r *Recovery) Known() int64 { return r.known }
 
-// Last is the newest event of all.
+// Last is the id of the newest event of all.
 func (r *Recovery) Last() int64 { return r.last }
 
 // Told returns what the database does not know, in the order of events.

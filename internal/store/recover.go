@@ -191,16 +191,17 @@ select request_id from lost order by event_id`
 // Recover makes this database the rightful one: it starts a new epoch at the place
 // judged, takes over what the stream told, and has everything else that has not
 // ended looked for before its next call; settle is how long what may run now can
-// stay unseen. New events come after the last of the stream. It changes what a
-// worker may not, so it needs the rights of the owner.
-func (s *Store) Recover(ctx context.Context, judged provision.Identity, settle time.Duration, last int64, told []provision.Told) (r provision.Recovered, err error) {
+// stay unseen. Known is the newest event that both have, and last the newest of the
+// stream. New events come after it. It changes what a worker may not, so it needs the
+// rights of the owner.
+func (s *Store) Recover(ctx context.Context, judged provision.Identity, settle time.Duration, known, last int64, told []provision.Told) (r provision.Recovered, err error) {
 	type row = provision.Told
 	rows := []any{column(told, func(t row) string { return t.RequestID }), column(told, func(t row) *string { return text(t.InstanceID) }),
 		column(told, func(t row) *string { return text(t.JobID) }), column(told, func(t row) int64 { return t.EventID }),
 		column(told, func(t row) string { return string(t.State) }), column(told, func(t row) bool { return t.Cancelling })}
 	settled := append(slices.Clip(rows), settle.Seconds())
 	err = s.asOperator(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if err := moveEvents(ctx, tx, last); err != nil {
+		if err := moveEvents(ctx, tx, known, last); err != nil {
 			return err
 		}
 		if err := tx.QueryRow(ctx, `update installation set epoch = epoch + 1, home = $1, timeline = nullif($2, ''), recovered_at = now(),
@@ -238,11 +239,33 @@ func (s *Store) Recover(ctx context.Context, judged provision.Identity, settle t
 	return r, err
 }
 
-// moveEvents lets new events come after the last of the stream, with room for
-// those that it had and lost.
-func moveEvents(ctx context.Context, tx pgx.Tx, last int64) error {
+// What commits between the restore and the recovery, such as a wish to cancel, draws ids
+// that the stream may have for other events. Under them it would count as published, and
+// whoever follows a request leaves out an id below the last one. So it is written anew,
+// and the trigger puts it into the outbox again, behind what was there before.
+const moveUntoldSQL = `
+with untold as (
+	delete from events where id > $1 and id in (select unnest(events) from outbox) returning *
+), others as (
+	update outbox set events = array(select id from unnest(events) id where id <= $1 order by id) where events[cardinality(events)] > $1
+)
+insert into events (request_id, at, kind, state, progress, instance_id, job_id, error_code, error_message, error_class, detail, cloud_request_id, concerns)
+select request_id, at, kind, state, progress, instance_id, job_id, error_code, error_message, error_class, detail, cloud_request_id, concerns
+from untold order by id`
+
+// moveEvents lets new events come after the last of the stream, with room for those
+// that it had and lost. Where the stream knows more than the database, it moves there
+// too what waits to be published and came after the newest event that both have.
+func moveEvents(ctx context.Context, tx pgx.Tx, known, last int64) error {
 	const room = 1000
-	_, err := tx.Exec(ctx, `select setval(pg_get_serial_sequence('events', 'id'), greatest(nextval(pg_get_serial_sequence('events', 'id')), $1) + $2)`, last, int64(room))
+	if _, err := tx.Exec(ctx, `select setval(pg_get_serial_sequence('events', 'id'), greatest(nextval(pg_get_serial_sequence('events', 'id')), $1) + $2)`,
+		last, int64(room)); err != nil || known >= last {
+		return err
+	}
+	if _, err := tx.Exec(ctx, moveUntoldSQL, known); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `delete from outbox where events = '{}'`)
 	return err
 }
 

@@ -26,7 +26,7 @@ func (d *db) recovers(told ...provision.Told) provision.Recovered {
 	for i := range told {
 		told[i].At, last = time.Unix(1800000000, 0), max(last, told[i].EventID)
 	}
-	r, err := d.asOwner().Recover(d.t.Context(), d.identity(), time.Hour, last, told)
+	r, err := d.asOwner().Recover(d.t.Context(), d.identity(), time.Hour, 0, last, told)
 	d.must(err)
 	return r
 }
@@ -59,10 +59,10 @@ func TestRecover(t *testing.T) {
 		{RequestID: "lost-early", State: provision.Pending, EventID: 5004, At: at},
 		{RequestID: "ready", State: provision.Ready, InstanceID: "i-ready", EventID: 5005, At: at},
 	}
-	if _, err := d.Recover(t.Context(), d.identity(), time.Hour, 5005, told); err == nil {
+	if _, err := d.Recover(t.Context(), d.identity(), time.Hour, 0, 5005, told); err == nil {
 		t.Fatal("a worker's rights suffice")
 	}
-	r, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 5005, told)
+	r, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 0, 5005, told)
 	d.must(err)
 	if r.Epoch != 2 || r.LookFirst != 2 || r.Adopted != 1 || r.Cancelled != 1 || r.Building != 2 || len(r.Lost) != 2 || r.Lost[0].RequestID != "lost" {
 		t.Errorf("recovered: %+v", r)
@@ -92,12 +92,36 @@ func TestRecover(t *testing.T) {
 	}
 }
 
+// What commits between the restore and the recovery draws ids that the stream has for
+// other events. It gets new ones, in the same order, and is left as it is otherwise.
+func TestARecoveryMovesWhatCameAfterTheRestore(t *testing.T) {
+	d := open(t)
+	d.accept("a", "b")
+	d.must(d.MarkPublished(t.Context(), provision.Published{Last: 2, Batches: []int64{1}}))
+	d.accept("c", "d") // of this batch the stream has the first one alone
+	d.cancel("a")
+	d.exec(`update requests set cancel_requested_at = now() where request_id = 'b'`)
+	d.wantOutbox(2, 3, 4, 5, 6, 7)
+	const rows = `select string_agg((to_jsonb(e) - 'id')::text, ' ' order by id) from events e where kind <> 'recovered'`
+	before := one[string](d, rows)
+	_, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 3, 9, nil)
+	d.must(err)
+	if after := one[string](d, rows); after != before {
+		t.Errorf("the events were\n%s\nand are\n%s", before, after)
+	}
+	d.must(d.MarkPublished(t.Context(), provision.Published{After: 2, Last: 9, IDs: []int64{3, 4, 5, 6, 7, 8, 9}}))
+	if got := one[string](d, `select coalesce(string_agg(kind || ' ' || request_id, ', ' order by id), '') from events where id = any(
+		select unnest(events) from outbox where batch < (select max(batch) from outbox)) and id > 9`); got != "accepted d, cancelling a, cancelled a, cancelling b" {
+		t.Errorf("to be published: %s", got)
+	}
+}
+
 // That tags are proved says nothing of what a restored database does not know.
 func TestARestoredRequestLooksThoughTagsAreProved(t *testing.T) {
 	d := open(t)
 	_, err := d.Accept(t.Context(), []provision.NewRequest{newRequest("a", 1)}, provision.ClaimQuery{})
 	d.must(err)
-	_, err = d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 0, nil)
+	_, err = d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 0, 0, nil)
 	d.must(err)
 	d.must(d.NoteMarksSeen(t.Context(), project))
 	if c := d.claim(time.Minute); len(c) != 0 {
@@ -123,7 +147,7 @@ func TestARecoveryCountsFromWhenItHoldsTheRows(t *testing.T) {
 	d.must(err)
 	done := make(chan error, 1)
 	go func() {
-		_, err := owner.Recover(context.WithoutCancel(t.Context()), id, time.Hour, 0, nil)
+		_, err := owner.Recover(context.WithoutCancel(t.Context()), id, time.Hour, 0, 0, nil)
 		done <- err
 	}()
 	d.until("the recovery waits", done, `select count(*) = 1 from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))`)
@@ -142,7 +166,7 @@ func TestARecoveryCountsFromWhenItHoldsTheRows(t *testing.T) {
 func TestAnInstanceThatOnlyTheEventsKnowIsNoOrphan(t *testing.T) {
 	d := open(t)
 	itsMark := d.failedRequest("a")
-	r, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 5001, []provision.Told{
+	r, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 0, 5001, []provision.Told{
 		{RequestID: "a", State: provision.Ready, InstanceID: "i-told", JobID: "j-told", EventID: 5001, At: time.Unix(1800000000, 0)}})
 	d.must(err)
 	facts, err := d.MarkFacts(t.Context(), []provision.Instance{{ID: "i-told", Tags: map[string]string{mark: itsMark}}}, time.Now())
@@ -295,7 +319,7 @@ func TestTheNewestInstanceIsTheRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := open(t)
 			before(d)
-			_, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 5001, []provision.Told{
+			_, err := d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 0, 5001, []provision.Told{
 				{RequestID: "a", State: provision.Building, InstanceID: "i-2", JobID: "j-2", EventID: 5001, At: time.Unix(1800000000, 0)}})
 			d.must(err)
 			if got := one[string](d, `select string_agg(instance_id, ' ') from instances where gone_at is null`); got != "i-2" {

@@ -75,7 +75,7 @@ func TestWhetherTheLastEventIsKnown(t *testing.T) {
 	if len(knows) != 2 || knows[0] || !knows[1] {
 		t.Errorf("known of two: %v", knows)
 	}
-	_, err = d.asOwner().Recover(t.Context(), d.identity(), time.Hour, b.ID+1, nil)
+	_, err = d.asOwner().Recover(t.Context(), d.identity(), time.Hour, 0, b.ID+1, nil)
 	d.must(err)
 	if id, err := d.Identity(t.Context(), provision.Event{ID: b.ID + 1, RequestID: "b", At: b.At}); err != nil || !id.KnowsLast {
 		t.Errorf("what a recovery took over is known %v, %v", id.KnowsLast, err)
