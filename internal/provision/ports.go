@@ -73,6 +73,8 @@ type Event struct {
 	Concerns uint64 `json:"-"`
 	// Batch is the one of the outbox that it lies in; 0 once it is published.
 	Batch int64 `json:"-"`
+	// Sequence is the place in the stream of its last event; 0 for all other ones.
+	Sequence uint64 `json:"-"`
 }
 
 // EventError is why a request waits, failed or was refused.

@@ -103,8 +103,8 @@ func TestEventsInOrder(t *testing.T) {
 			if got := stored(t, js, "*"); !slices.Equal(got, numbers(1, n)) {
 				t.Errorf("%d are stored", len(got))
 			}
-			if last, err := LastEvent(deadline(t), js); err != nil || last.ID != int64(n) {
-				t.Errorf("last event %d, %v", last.ID, err)
+			if last, err := LastEvent(deadline(t), js); err != nil || last.ID != int64(n) || last.Sequence != uint64(n) {
+				t.Errorf("last event %d at %d, %v", last.ID, last.Sequence, err)
 			}
 		})
 	}

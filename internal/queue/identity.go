@@ -50,6 +50,7 @@ func LastEvent(ctx context.Context, js jetstream.JetStream) (provision.Event, er
 	if err != nil {
 		return provision.Event{}, nil // not ours, and no reason to stand still
 	}
+	e.Sequence = last.Sequence
 	return e, nil
 }
 

@@ -34,17 +34,19 @@ type querier interface {
 }
 
 // An event that is not there is known all the same if a recovery took it over, or if it
-// is pruned: of a request that leaves its id, and of a refusal nothing. The newest event
-// is never pruned.
+// is pruned: of a request that leaves its id, and of a refusal nothing. But it was
+// published before, which the relay noted, and the newest event is never pruned. Ids
+// behind it do not suffice: a sequence may jump in a restore, and somebody wish something.
 const identitySQL = `
 select i.id::text, i.epoch, coalesce(i.home, ''), coalesce(i.timeline, ''), $1 <= i.recovered_event
 	or exists (select 1 from events e where e.id = $1 and e.request_id = $2 and e.at = $3)
 	or ($4 or exists (select 1 from pruned_requests p where p.request_id = $2))
+		and $5 <= (select sequence from relay)
 		and not exists (select 1 from events e where e.id = $1) and exists (select 1 from events e where e.id > $1)
 from installation i`
 
 func identityOf(ctx context.Context, q querier, last provision.Event) (id provision.Identity, err error) {
-	err = q.QueryRow(ctx, identitySQL, last.ID, last.RequestID, last.At, last.State == provision.Rejected).
+	err = q.QueryRow(ctx, identitySQL, last.ID, last.RequestID, last.At, last.State == provision.Rejected, int64(last.Sequence)).
 		Scan(&id.Installation, &id.Epoch, &id.Home, &id.Timeline, &id.KnowsLast)
 	return id, err
 }

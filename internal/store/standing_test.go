@@ -51,6 +51,7 @@ func TestWhetherTheLastEventIsKnown(t *testing.T) {
 	a, b := events[0], events[1]
 	d.exec(`insert into pruned_requests (request_id, fingerprint, state, finished_at) values ('p', '', 'ready', now())`)
 	d.exec(`delete from outbox`)
+	d.exec(`update relay set sequence = 7`)
 	d.exec(`delete from events where id = $1`, a.ID)
 	for name, tt := range map[string]struct {
 		is    provision.Event
@@ -64,7 +65,8 @@ func TestWhetherTheLastEventIsKnown(t *testing.T) {
 		"one later than all":         {provision.Event{ID: b.ID + 1, RequestID: "b", At: b.At}, false},
 		"of a pruned request":        {provision.Event{ID: a.ID, RequestID: "p", At: a.At}, true},
 		"of a pruned request, later": {provision.Event{ID: b.ID + 1, RequestID: "p", At: a.At}, false},
-		"of a pruned rejection":      {provision.Event{ID: a.ID, RequestID: "x", At: a.At, State: provision.Rejected}, true},
+		"of a pruned rejection":      {provision.Event{ID: a.ID, RequestID: "x", At: a.At, State: provision.Rejected, Sequence: 7}, true},
+		"of one after the backup":    {provision.Event{ID: a.ID, RequestID: "x", At: a.At, State: provision.Rejected, Sequence: 8}, false},
 	} {
 		if id, err := d.Identity(t.Context(), tt.is); err != nil || id.KnowsLast != tt.known {
 			t.Errorf("%s: known %v, %v", name, id.KnowsLast, err)
