@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -17,15 +18,8 @@ func Check(ctx context.Context, js jetstream.JetStream, l Layout) error {
 	if _, err := checkStreams(ctx, js, l); err != nil {
 		return err
 	}
-	want := l.consumer()
-	have, err := readConsumer(ctx, js)
-	if err != nil {
-		return err
-	}
-	if have == nil {
-		return fmt.Errorf("consumer %s of stream %s is missing: run `worker migrate`", ConsumerName, RequestsStream)
-	}
-	return verifyConsumer(want, *have)
+	_, err := checkConsumer(ctx, js, l)
+	return err
 }
 
 // checkStreams verifies the streams, and returns that of the requests.
@@ -42,11 +36,31 @@ func checkStreams(ctx context.Context, js jetstream.JetStream, l Layout) (reques
 	return requests, nil
 }
 
-// missingError names a stream that is missing.
-type missingError struct{ stream string }
+// checkConsumer verifies the consumer and returns what is there.
+func checkConsumer(ctx context.Context, js jetstream.JetStream, l Layout) (*jetstream.ConsumerInfo, error) {
+	info, err := readConsumer(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	if info == nil {
+		return nil, &missingError{"consumer " + ConsumerName + " of stream " + RequestsStream}
+	}
+	return info, verifyConsumer(l.consumer(), info.Config)
+}
 
-func (e *missingError) Error() string {
-	return fmt.Sprintf("stream %s is missing: run `worker migrate`", e.stream)
+// missingError names a stream or the consumer, which is missing.
+type missingError struct{ what string }
+
+func (e *missingError) Error() string { return e.what + " is missing: run `worker migrate`" }
+
+// checkPause tells whether somebody paused the consumer: it hands nothing out until
+// then, and looks like one that has nothing.
+func checkPause(consumer *jetstream.ConsumerInfo) error {
+	if !consumer.Paused {
+		return nil
+	}
+	return fmt.Errorf("consumer %s of stream %s is paused until %s: no request is taken in; `nats consumer resume %s %s` ends that",
+		ConsumerName, RequestsStream, consumer.Config.PauseUntil.Format(time.RFC3339), RequestsStream, ConsumerName)
 }
 
 // checkRoom tells whether the stream of requests has room for one more of the
@@ -71,7 +85,7 @@ func checkStream(ctx context.Context, js jetstream.JetStream, l Layout, want jet
 		return nil, err
 	}
 	if info == nil {
-		return nil, &missingError{want.Name}
+		return nil, &missingError{"stream " + want.Name}
 	}
 	have := info.Config
 	l.ReplaceRecipient = false
@@ -88,13 +102,16 @@ func checkStream(ctx context.Context, js jetstream.JetStream, l Layout, want jet
 	if lacksBatches(want, have) {
 		return nil, fmt.Errorf("stream %s takes no batches: run `worker migrate`, with a NATS server of version 2.12 or later", want.Name)
 	}
+	if lacksDirect(want, have) {
+		return nil, fmt.Errorf("stream %s has allow_direct off, so nobody may ask it for one message: run `worker migrate`", want.Name)
+	}
 	return info, nil
 }
 
 func (l Layout) verifyStream(want, have jetstream.StreamConfig) error {
 	if list := streamDifferences(want, have); len(list) > 0 {
-		return fmt.Errorf("%w: stream %s is not as it must be: %s; edit it with `nats stream edit %s`, or, as storage and retention "+
-			"cannot be edited, empty it, remove it and run `worker migrate`", ErrDiffers, want.Name, strings.Join(list, "; "), want.Name)
+		return fmt.Errorf("%w: stream %s is not as it must be: %s; edit it with `nats stream edit %s`, or, where that is refused, "+
+			"as for storage and retention, empty it, remove it and run `worker migrate`", ErrDiffers, want.Name, strings.Join(list, "; "), want.Name)
 	}
 	for _, key := range []string{installationKey, epochKey} {
 		if there, ours := have.Metadata[key], want.Metadata[key]; there != "" && ours != "" && there != ours {

@@ -21,9 +21,10 @@ type GuardConfig struct {
 	Report func(part string, err error)
 }
 
-// Guard looks at the streams from time to time, as somebody may change whose they
-// are, or for whom passwords are sealed, while workers work, and as they may be
-// full. It mends what is missing, if it may: all else is for people to judge.
+// Guard looks at the streams and the consumer from time to time, as somebody may
+// change them while workers work, or whose they are, or for whom passwords are sealed;
+// and as they may be full or paused. It mends what is missing, if it may: all else is
+// for people to judge.
 type Guard struct {
 	js     jetstream.JetStream
 	layout Layout
@@ -64,22 +65,33 @@ func (g *Guard) run(ctx context.Context) {
 	}
 }
 
-// look verifies the streams and says what it found, but for a connection that is
-// away: that is reported as a part of its own.
+// look says what it found, but for a connection that is away: that is reported as a
+// part of its own.
 func (g *Guard) look(ctx context.Context) {
 	looking, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	requests, err := checkStreams(looking, g.js, g.layout)
+	err := g.verify(looking)
 	if errors.As(err, new(*missingError)) && g.cfg.Mend != nil {
 		err = g.cfg.Mend(looking)
-	} else if err == nil {
-		g.compare(requests.Config.Metadata[recipientKey])
-		err = checkRoom(requests)
 	}
 	if ctx.Err() != nil || err != nil && !g.js.Conn().IsConnected() {
 		return
 	}
 	g.cfg.Report(PartStreams, err)
+}
+
+// verify tells what is wrong with the streams and the consumer.
+func (g *Guard) verify(ctx context.Context) error {
+	requests, err := checkStreams(ctx, g.js, g.layout)
+	if err != nil {
+		return err
+	}
+	g.compare(requests.Config.Metadata[recipientKey])
+	consumer, err := checkConsumer(ctx, g.js, g.layout)
+	if err != nil {
+		return err
+	}
+	return errors.Join(checkPause(consumer), checkRoom(requests))
 }
 
 // compare warns, once, of a recipient whose identity is there but not the first:

@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -81,6 +82,48 @@ func TestGuardTellsWhatChanged(t *testing.T) {
 	}
 }
 
+// What hands out no bodies, or nothing at all, looks like a quiet stream to intake.
+func TestGuardTellsWhatChangedAtTheConsumer(t *testing.T) {
+	js := ready(t)
+	health := newReports()
+	guard(t, js, testLayout(), GuardConfig{Report: health.report})
+	ours := testLayout().consumer()
+	bodiless := ours
+	bodiless.HeadersOnly = true
+	update := func(c jetstream.ConsumerConfig) error {
+		_, err := js.UpdateConsumer(t.Context(), RequestsStream, c)
+		return err
+	}
+	for want, c := range map[string]struct{ change, undo func() error }{
+		"headers_only is true": {func() error { return update(bodiless) }, func() error { return update(ours) }},
+		"worker of stream DDS_REQUESTS is paused until": {
+			func() error {
+				_, err := js.PauseConsumer(t.Context(), RequestsStream, ConsumerName, time.Now().Add(time.Hour))
+				return err
+			},
+			func() error {
+				_, err := js.ResumeConsumer(t.Context(), RequestsStream, ConsumerName)
+				return err
+			},
+		},
+	} {
+		if err := c.change(); err != nil {
+			t.Fatal(err)
+		}
+		awaitUntil(t, health, want, func(err error) bool { return err != nil && strings.Contains(err.Error(), want) })
+		if err := c.undo(); err != nil {
+			t.Fatal(err)
+		}
+		awaitUntil(t, health, "all is well again", func(err error) bool { return err == nil })
+	}
+	if err := js.DeleteConsumer(t.Context(), RequestsStream, ConsumerName); err != nil {
+		t.Fatal(err)
+	}
+	awaitUntil(t, health, "it is missing", func(err error) bool {
+		return err != nil && strings.Contains(err.Error(), "consumer worker of stream DDS_REQUESTS is missing: run `worker migrate`")
+	})
+}
+
 // What has no room for a request refuses publishers, which only they would notice.
 func TestGuardTellsThatRequestsHaveNoRoom(t *testing.T) {
 	js := connect(t, "")
@@ -128,6 +171,13 @@ func TestGuardMendsWhatIsMissing(t *testing.T) {
 			return err == nil && have != nil
 		})
 	}
+	if err := js.DeleteConsumer(t.Context(), RequestsStream, ConsumerName); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Fatal(err) // it is not there either while its stream was just made
+	}
+	eventually(t, "the consumer is there again", func() bool {
+		have, err := readConsumer(t.Context(), js)
+		return err == nil && have != nil
+	})
 }
 
 // After a rotation workers open what either identity sealed; only the log says
@@ -189,9 +239,6 @@ func (a *asked) Stream(ctx context.Context, name string) (jetstream.Stream, erro
 	}
 	for _, want := range testLayout().streams() {
 		if want.Name == name && a.answers[0] == nil {
-			if name == EventsStream { // the last
-				a.answers = a.answers[1:]
-			}
 			return there{info: &jetstream.StreamInfo{Config: want}}, nil
 		}
 	}
@@ -200,11 +247,25 @@ func (a *asked) Stream(ctx context.Context, name string) (jetstream.Stream, erro
 	return nil, err
 }
 
+// Consumer is asked for after the last of the streams.
+func (a *asked) Consumer(context.Context, string, string) (jetstream.Consumer, error) {
+	a.answers = a.answers[1:]
+	return thereToo{info: &jetstream.ConsumerInfo{Config: testLayout().consumer()}}, nil
+}
+
 // there is a stream that exists.
 type there struct {
 	jetstream.Stream
 	info *jetstream.StreamInfo
 }
+
+// thereToo is a consumer that exists.
+type thereToo struct {
+	jetstream.Consumer
+	info *jetstream.ConsumerInfo
+}
+
+func (c thereToo) CachedInfo() *jetstream.ConsumerInfo { return c.info }
 
 func (s there) CachedInfo() *jetstream.StreamInfo { return s.info }
 

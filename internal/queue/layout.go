@@ -110,17 +110,32 @@ func (l Layout) consumer() jetstream.ConsumerConfig {
 	}
 }
 
-// streamDifferences lists what breaks a promise where have is not like want.
-// Sizes, replicas and ages are the operator's business, but for the age of
-// requests: a request that expires is lost.
+// streamDifferences lists what loses or hides messages where have is not like want.
+// Sizes, replicas and ages are the operator's business, but for the age of requests:
+// one that expires is lost. So is what a stream drops because of others with its
+// subject; only of DDS_REJECTED, which has one subject and may be short, that is a size.
 func streamDifferences(want, have jetstream.StreamConfig) []string {
 	var d differences
 	d.compare("retention", have.Retention, want.Retention)
 	d.compare("storage", have.Storage, want.Storage)
+	d.compare("persist mode", have.PersistMode, want.PersistMode)
 	d.compare("discard", have.Discard, want.Discard)
 	d.compare("subjects", names(have.Subjects), names(want.Subjects))
+	d.compare("subject transform", have.SubjectTransform != nil, false)
+	d.compare("mirror", have.Mirror != nil, false)
+	d.compare("number of sources", len(have.Sources), 0)
+	d.compare("sealed", have.Sealed, false)
+	d.compare("no_ack", have.NoAck, false)
+	// Each of these lets the header of a message remove or hold back messages.
+	d.compare("allow_rollup_hdrs", have.AllowRollup, false)
+	d.compare("allow_msg_ttl", have.AllowMsgTTL, false)
+	d.compare("allow_msg_schedules", have.AllowMsgSchedules, false)
+	d.compare("allow_msg_counter", have.AllowMsgCounter, false)
 	if want.Retention == jetstream.WorkQueuePolicy {
 		d.compare("max age", have.MaxAge, want.MaxAge)
+	}
+	if want.Name != RejectedStream && have.MaxMsgsPerSubject > 0 {
+		d.compare("max messages per subject", have.MaxMsgsPerSubject, -1)
 	}
 	return d
 }
@@ -131,6 +146,9 @@ func consumerDifferences(want, have jetstream.ConsumerConfig) []string {
 	d.compare("acknowledgement", have.AckPolicy, want.AckPolicy)
 	d.compare("max deliveries", have.MaxDeliver, want.MaxDeliver)
 	d.compare("filter", names(slices.Concat(have.FilterSubjects, []string{have.FilterSubject})), names(nil))
+	d.compare("deliver policy", have.DeliverPolicy, want.DeliverPolicy)
+	d.compare("replay", have.ReplayPolicy, want.ReplayPolicy)
+	d.compare("headers_only", have.HeadersOnly, want.HeadersOnly)
 	return d
 }
 

@@ -19,8 +19,8 @@ const settlement = time.Second
 // others as Check does. It writes the installation into streams that have none,
 // and the first recipient into DDS_REQUESTS where that publishes none or another
 // one of the layout; it narrows a duplicate window that is too wide, lets DDS_EVENTS
-// take batches, and gives
-// the consumer the AckWait and MaxAckPending of the layout.
+// take batches and give single messages, and gives the consumer the AckWait and
+// MaxAckPending of the layout, and no BackOff, which would overrule them.
 //
 // Of several that write different names into a stream at the same time, the one
 // that wrote last passes: each looks again after a second. A server cannot be told
@@ -81,7 +81,7 @@ func setUpStream(ctx context.Context, js jetstream.JetStream, l Layout, want jet
 		return err
 	}
 	known := describes(*have, want.Metadata)
-	if known && !tooWide(want, *have) && !lacksBatches(want, *have) {
+	if known && !tooWide(want, *have) && !lacksBatches(want, *have) && !lacksDirect(want, *have) {
 		return nil
 	}
 	if err := updateStream(ctx, js, want, *have); err != nil || known {
@@ -102,6 +102,7 @@ func updateStream(ctx context.Context, js jetstream.JetStream, want, have jetstr
 		have.Duplicates = want.Duplicates
 	}
 	have.AllowAtomicPublish = have.AllowAtomicPublish || want.AllowAtomicPublish
+	have.AllowDirect = have.AllowDirect || want.AllowDirect
 	have.Metadata = maps.Clone(have.Metadata)
 	if have.Metadata == nil {
 		have.Metadata = map[string]string{}
@@ -114,19 +115,20 @@ func updateStream(ctx context.Context, js jetstream.JetStream, want, have jetstr
 }
 
 func setUpConsumer(ctx context.Context, js jetstream.JetStream, want jetstream.ConsumerConfig) error {
-	have, err := readConsumer(ctx, js)
+	info, err := readConsumer(ctx, js)
 	if err != nil {
 		return err
 	}
-	if have != nil {
-		if err := verifyConsumer(want, *have); err != nil {
+	if info != nil {
+		have := info.Config
+		if err := verifyConsumer(want, have); err != nil {
 			return err
 		}
-		if have.AckWait == want.AckWait && have.MaxAckPending == want.MaxAckPending {
+		if have.AckWait == want.AckWait && have.MaxAckPending == want.MaxAckPending && len(have.BackOff) == 0 {
 			return nil
 		}
-		have.AckWait, have.MaxAckPending = want.AckWait, want.MaxAckPending
-		want = *have
+		have.AckWait, have.MaxAckPending, have.BackOff = want.AckWait, want.MaxAckPending, nil
+		want = have
 	}
 	if _, err := js.CreateOrUpdateConsumer(ctx, RequestsStream, want); err != nil {
 		return fmt.Errorf("make consumer %s of stream %s: %w; a work queue allows no second consumer, remove others with `nats consumer rm %s`",
@@ -171,7 +173,7 @@ func readInfo(ctx context.Context, js jetstream.JetStream, name string) (*jetstr
 }
 
 // readConsumer returns nil where there is no such consumer.
-func readConsumer(ctx context.Context, js jetstream.JetStream) (*jetstream.ConsumerConfig, error) {
+func readConsumer(ctx context.Context, js jetstream.JetStream) (*jetstream.ConsumerInfo, error) {
 	consumer, err := js.Consumer(ctx, RequestsStream, ConsumerName)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
@@ -182,7 +184,7 @@ func readConsumer(ctx context.Context, js jetstream.JetStream) (*jetstream.Consu
 	case err != nil:
 		return nil, fmt.Errorf("read consumer %s of stream %s: %w", ConsumerName, RequestsStream, err)
 	}
-	return &consumer.CachedInfo().Config, nil
+	return consumer.CachedInfo(), nil
 }
 
 // describes reports whether a stream's metadata says all this.
@@ -203,4 +205,10 @@ func tooWide(want, have jetstream.StreamConfig) bool {
 // lacksBatches reports whether a stream refuses batches that it should take.
 func lacksBatches(want, have jetstream.StreamConfig) bool {
 	return want.AllowAtomicPublish && !have.AllowAtomicPublish
+}
+
+// lacksDirect reports whether a stream refuses to give single messages although it
+// should, as it takes who may read the rest to ask it otherwise.
+func lacksDirect(want, have jetstream.StreamConfig) bool {
+	return want.AllowDirect && !have.AllowDirect
 }

@@ -59,18 +59,32 @@ func config(t *testing.T, js jetstream.JetStream, name string) jetstream.StreamC
 }
 
 func TestStreamsThatDiffer(t *testing.T) {
+	const requests, rejected, events = 0, 1, 2
 	tests := []struct {
 		name   string
+		stream int
 		change func(*jetstream.StreamConfig)
 		want   []string // in the error; none: it is accepted
 	}{
-		{"as it should be", func(*jetstream.StreamConfig) {}, nil},
-		{"sizes and replicas are the operator's", func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20; c.MaxMsgs = 10 }, nil},
-		{"retention", func(c *jetstream.StreamConfig) { c.Retention = jetstream.LimitsPolicy }, []string{"retention is Limits, should be WorkQueue"}},
-		{"storage", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, []string{"storage is Memory, should be File"}},
-		{"a request that expires is lost", func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, []string{"max age is 1h0m0s, should be 0s"}},
+		{"as it should be", requests, func(*jetstream.StreamConfig) {}, nil},
+		{"sizes and replicas are the operator's", requests, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20; c.MaxMsgs = 10 }, nil},
+		{"retention", requests, func(c *jetstream.StreamConfig) { c.Retention = jetstream.LimitsPolicy }, []string{"retention is Limits, should be WorkQueue"}},
+		{"storage", requests, func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, []string{"storage is Memory, should be File"}},
+		{"a request that expires is lost", requests, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, []string{"max age is 1h0m0s, should be 0s"}},
+		{"what is drowned by others with its subject is lost", requests, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 3 }, []string{"max messages per subject is 3, should be -1"}},
+		{"so are events", events, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 3 }, []string{"max messages per subject is 3, should be -1"}},
+		{"copies may be few", rejected, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 3 }, nil},
+		{"a header that removes all others", requests, func(c *jetstream.StreamConfig) { c.AllowRollup = true }, []string{"allow_rollup_hdrs is true"}},
+		{"a header that lets messages expire", requests, func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true }, []string{"allow_msg_ttl is true"}},
+		{"a header that holds messages back", events, func(c *jetstream.StreamConfig) { c.AllowMsgSchedules = true }, []string{"allow_msg_schedules is true"}},
+		{"no receipts", requests, func(c *jetstream.StreamConfig) { c.NoAck = true }, []string{"no_ack is true"}},
+		{"receipts before it is written", requests, func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode }, []string{"persist mode is Async"}},
+		{"under another subject nobody finds them", events, func(c *jetstream.StreamConfig) {
+			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "dds.events.*", Destination: "dds.gone.{{wildcard(1)}}"}
+		}, []string{"subject transform is true"}},
+		{"messages from elsewhere", events, func(c *jetstream.StreamConfig) { c.Sources = []*jetstream.StreamSource{{Name: "OTHER"}} }, []string{"number of sources is 1"}},
 		{
-			"two at once",
+			"two at once", requests,
 			func(c *jetstream.StreamConfig) {
 				c.Discard = jetstream.DiscardOld
 				c.Subjects = append(c.Subjects, "other")
@@ -81,14 +95,19 @@ func TestStreamsThatDiffer(t *testing.T) {
 	js := connect(t, "")
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			made := testLayout().streams()[0]
+			made := testLayout().streams()[tt.stream]
+			if tt.stream == events {
+				made.AllowAtomicPublish = false // goes with few of the others, and is mended
+			}
 			tt.change(&made)
 			if _, err := js.CreateStream(t.Context(), made); err != nil {
 				t.Fatal(err)
 			}
 			defer func() {
-				if err := js.DeleteStream(deadline(t), RequestsStream); err != nil {
-					t.Fatal(err)
+				for _, s := range testLayout().streams() {
+					if err := js.DeleteStream(deadline(t), s.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+						t.Fatal(err)
+					}
 				}
 			}()
 			err := Setup(t.Context(), js, testLayout())
@@ -96,7 +115,7 @@ func TestStreamsThatDiffer(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if have := config(t, js, RequestsStream); have.MaxBytes != made.MaxBytes || have.MaxMsgs != made.MaxMsgs && made.MaxMsgs != 0 {
+				if have := config(t, js, made.Name); have.MaxBytes != made.MaxBytes || have.MaxMsgs != made.MaxMsgs && made.MaxMsgs != 0 {
 					t.Errorf("limits were changed: %+v", have)
 				}
 				return
@@ -131,14 +150,30 @@ func TestSetupMendsWhatIsSafeToMend(t *testing.T) {
 		t.Errorf("after Setup: %+v", have)
 	}
 
+	other := testLayout().consumer()
+	other.BackOff = []time.Duration{time.Millisecond, time.Second}
+	if _, err := js.UpdateConsumer(t.Context(), RequestsStream, other); err != nil {
+		t.Fatal(err)
+	}
+	mute := config(t, js, EventsStream)
+	mute.AllowDirect = false
+	if _, err := js.UpdateStream(t.Context(), mute); err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(t.Context(), js, testLayout()); err == nil || !strings.Contains(err.Error(), "allow_direct") {
+		t.Errorf("Check of a stream that gives no single messages: %v", err)
+	}
 	changed := testLayout()
 	changed.AckWait, changed.MaxAckPending = time.Minute, 7
 	if err := Setup(t.Context(), js, changed); err != nil {
 		t.Fatal(err)
 	}
 	c, err := readConsumer(t.Context(), js)
-	if err != nil || c.AckWait != time.Minute || c.MaxAckPending != 7 {
+	if err != nil || c.Config.AckWait != time.Minute || c.Config.MaxAckPending != 7 || len(c.Config.BackOff) > 0 {
 		t.Errorf("consumer after a changed layout: %+v, %v", c, err)
+	}
+	if !config(t, js, EventsStream).AllowDirect {
+		t.Error("the events cannot be read one by one after Setup")
 	}
 }
 
@@ -171,14 +206,24 @@ func TestConsumerThatDiffers(t *testing.T) {
 	if _, err := js.CreateStream(t.Context(), testLayout().streams()[0]); err != nil {
 		t.Fatal(err)
 	}
-	made := testLayout().consumer()
-	made.MaxDeliver = 3
-	if _, err := js.CreateConsumer(t.Context(), RequestsStream, made); err != nil {
-		t.Fatal(err)
-	}
-	err := Setup(t.Context(), js, testLayout())
-	if !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "max deliveries is 3, should be -1") {
-		t.Errorf("Setup: %v", err)
+	for want, change := range map[string]func(*jetstream.ConsumerConfig){
+		"max deliveries is 3, should be -1":      func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 3 },
+		"headers_only is true, should be false":  func(c *jetstream.ConsumerConfig) { c.HeadersOnly = true },
+		"replay is original, should be instant":  func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy },
+		"filter is dds.requests, should be none": func(c *jetstream.ConsumerConfig) { c.FilterSubject = RequestsSubject },
+	} {
+		made := testLayout().consumer()
+		change(&made)
+		if _, err := js.CreateConsumer(t.Context(), RequestsStream, made); err != nil {
+			t.Fatal(err)
+		}
+		err := Setup(t.Context(), js, testLayout())
+		if !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), want) {
+			t.Errorf("Setup: %v; should say %q", err, want)
+		}
+		if err := js.DeleteConsumer(t.Context(), RequestsStream, ConsumerName); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
