@@ -235,7 +235,8 @@ type IntakeStore interface {
 	// as ClaimCreates would; nothing if its limit is 0. Errors that are ErrUnstorable
 	// come from a row of the batch.
 	Accept(ctx context.Context, batch []NewRequest, q ClaimQuery) ([]Acceptance, error)
-	// Reject records refused messages; the same delivery twice is recorded once.
+	// Reject records refused messages, each once however often it is delivered, and
+	// none that is a request already: other rules may have held where it was taken in.
 	Reject(ctx context.Context, batch []Rejection) error
 }
 

@@ -142,8 +142,10 @@ func (s *Store) compare(ctx context.Context, batch []provision.NewRequest, news 
 	return out, nil
 }
 
-// A refusal that concerns a known request holds its row, so that the request's
-// events are committed in the order of their ids.
+// A message that was taken in and came again, since its acknowledgement was lost, stays
+// what it is, although this worker would not have taken it. A refusal that concerns a
+// known request holds its row, so that the request's events are committed in the order
+// of their ids.
 const rejectSQL = `
 with input as (
 	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -152,13 +154,14 @@ with input as (
 ), added as (
 	insert into rejections (request_id, project_id, name, mode, code, reasons, body, size, requested_by, received_at, stream_sequence)
 	select request_id, project_id, name, mode, code, reasons::jsonb, body::json, size, requested_by, received_at, stream_sequence
-	from input
+	from input i
+	where coalesce((select (r.stream_sequence, r.received_at) <> (i.stream_sequence, i.received_at) from requests r where r.request_id = i.request_id), true)
 	on conflict (stream_sequence, received_at) do nothing
 	returning request_id, code, reasons, stream_sequence
 ), held as (
-	select r.request_id, r.state from requests r join added a on a.request_id = r.request_id
-	order by r.request_id
-	for no key update of r
+	select request_id, state from requests where request_id = any (array(select request_id from added))
+	order by request_id
+	for no key update
 )
 insert into events (request_id, kind, state, error_code, error_message, error_class, concerns)
 select a.request_id, case when coalesce(r.state, p.state) is null then 'rejected' else 'refused' end, coalesce(r.state, p.state, 'rejected'), a.code,

@@ -114,6 +114,16 @@ func TestRejectionsAreRecordedOnce(t *testing.T) {
 	if n := one[int](d, `select count(*) from provisioning_history where request_id = 'good' and state = 'pending'`); n != 1 {
 		t.Error("the request is not shown once, as pending")
 	}
+	// Nor does the message that it came with, should a worker with other rules get it again.
+	if n := one[int](d, `with r as (select stream_sequence, received_at from requests where request_id = 'good')
+		select count(*) from r join rejections using (stream_sequence, received_at)`); n != 0 {
+		t.Fatal("the refusal above has the place of the request itself")
+	}
+	r.Code, r.Sequence, r.ReceivedAt = provision.CodeRules, one[uint64](d, `select stream_sequence from requests where request_id = 'good'`), newRequest("good", 0).ReceivedAt
+	d.must(d.Reject(t.Context(), []provision.Rejection{r}))
+	if n := one[int](d, `select count(*) from rejections where request_id = 'good'`); n != 1 {
+		t.Errorf("%d rejections of a request and one message with its id, want that of the message", n)
+	}
 }
 
 func TestALifeFromPendingToReady(t *testing.T) {

@@ -33,6 +33,7 @@ func Conform(t *testing.T, run func(t *testing.T, check func(t *testing.T, s Sto
 	for name, f := range map[string]func(*bench){
 		"what is accepted":                 accepting,
 		"what is rejected":                 rejecting,
+		"what is taken and then refused":   rejectingWhatIsTaken,
 		"a claim holds":                    claimHolds,
 		"a claim asks for what is served":  claimIsServed,
 		"projects take turns":              turns,

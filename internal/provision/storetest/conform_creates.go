@@ -27,6 +27,25 @@ func accepting(b *bench) {
 	b.events("a", "accepted:pending")
 }
 
+// What was taken in is delivered again if its acknowledgement was lost, and perhaps to
+// a worker that would not take it in.
+func rejectingWhatIsTaken(b *bench) {
+	taken := b.request("taken", project)
+	taken.ReceivedAt = time.Unix(1700000000, 123456789)
+	_, err := b.Accept(b.t.Context(), []provision.NewRequest{taken}, provision.ClaimQuery{})
+	b.must(err)
+	again := provision.Rejection{RequestID: "taken", ProjectID: project, Code: provision.CodeRules,
+		Reasons:    provision.Violations{{Path: "password", Given: "1", Allowed: "2"}},
+		ReceivedAt: taken.ReceivedAt, Sequence: taken.Sequence}
+	later, anew := again, again
+	later.Sequence += 7                              // somebody published it once more
+	anew.ReceivedAt = anew.ReceivedAt.Add(time.Hour) // into a stream that was made anew
+	b.must(b.Reject(b.t.Context(), []provision.Rejection{again}))
+	b.events("taken", "accepted:pending")
+	b.must(b.Reject(b.t.Context(), []provision.Rejection{later, again, anew}))
+	b.events("taken", "accepted:pending refused:pending refused:pending")
+}
+
 func rejecting(b *bench) {
 	b.accept("known")
 	for range 2 { // the second time is the same delivery

@@ -41,12 +41,13 @@ func (m *Memory) Reject(_ context.Context, batch []provision.Rejection) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range batch {
-		if m.isRejected(r) {
+		known := m.requests[r.RequestID]
+		if m.isRejected(r) || known != nil && known.Sequence == r.Sequence && known.ReceivedAt.Equal(r.ReceivedAt) {
 			continue
 		}
 		m.rejections = append(m.rejections, r)
 		kind, state := "rejected", provision.Rejected
-		if known := m.requests[r.RequestID]; known != nil {
+		if known != nil {
 			kind, state = "refused", known.state
 		}
 		m.tell(r.RequestID, kind, state, func(e *provision.Event) {
