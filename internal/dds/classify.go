@@ -103,12 +103,14 @@ func byStatus(o op, status int, r refusal) meaning {
 }
 
 // notFound is a 404 with an unknown code, or without one. The service has codes;
-// without one it was not reached, because this cloud does not have the API.
+// without one it was not reached, because this cloud does not have the API. An
+// unknown code is no proof that an instance is gone (dds-api.md §6.2: 200042 is a
+// 404, too); where no more than a deletion or a job's entry hangs on it, it is.
 func notFound(o op, code string) provision.Class {
 	switch {
-	case o == opDelete, o == opList && code != "", o == opJob && code != "":
+	case o == opDelete, o == opJob && code != "":
 		return provision.ClassGone
-	case o == opList, o == opJob, o == opJobs:
+	case o == opList && code == "", o == opJob, o == opJobs:
 		return provision.ClassNotOffered
 	}
 	return provision.ClassInvalid

@@ -132,7 +132,7 @@ func TestOtherCodes(t *testing.T) {
 		{"DBS.280408", 400, opJob, invalid}, {"DBS.280032", 403, opJob, forbidden}, {"DBS.280001", 400, opJobs, invalid},
 		// unknown codes
 		{"DBS.123456", 400, opCreate, invalid}, {"DBS.123456", 401, opCreate, auth}, {"DBS.123456", 403, opCreate, forbidden},
-		{"DBS.123456", 404, opCreate, invalid}, {"DBS.123456", 404, opList, gone}, {"DBS.123456", 404, opDelete, gone},
+		{"DBS.123456", 404, opCreate, invalid}, {"DBS.123456", 404, opList, invalid}, {"DBS.123456", 404, opDelete, gone},
 		{"DBS.123456", 404, opJobs, notOffered}, {"DBS.123456", 408, opCreate, server}, {"DBS.123456", 413, opCreate, quota},
 		{"DBS.123456", 429, opCreate, rate}, {"DBS.123456", 500, opCreate, server}, {"DBS.123456", 599, opCreate, server},
 		// no code at all

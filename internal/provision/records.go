@@ -177,6 +177,7 @@ type LookClaim struct {
 	Held         string        // the instance that is recorded for it, from before a retry
 	HeldFailed   bool          // the cloud's job that was to build that one failed
 	HeldOrder    string        // that one's prepaid order, if no list showed it yet
+	Gone         []string      // the instances recorded for it that were taken for gone
 }
 
 // LookResult is what a look found and what follows from it.

@@ -78,6 +78,10 @@ func TestALookForARetriedRequest(t *testing.T) {
 	lagging.Settled = false
 	jobFailed := held
 	jobFailed.HeldFailed = true
+	thought := fresh
+	thought.Gone = []string{"a"}
+	deleting := listed("a", mark, "1")
+	deleting.Status, deleting.Actions = InstanceNormal, []string{ActionDelete}
 	with := func(status string) Look {
 		i := listed("a", mark, "1")
 		i.Status = status
@@ -96,15 +100,20 @@ func TestALookForARetriedRequest(t *testing.T) {
 		{"nothing was made", fresh, Look{}, Pending, false, "", ""},
 		{"the recorded instance lives", held, with("normal"), Building, false, "", ""},
 		{"it is still being built", held, with("creating"), Building, false, "", ""},
-		{"the cloud gave it up", held, with("createfail"), Pending, true, "", "the failed instance a to be gone"},
-		{"its job failed", jobFailed, with("abnormal"), Pending, true, "", "the failed instance a to be gone"},
+		{"the cloud gave it up", held, with("createfail"), Pending, true, "", "instance a, which failed or is being deleted, to be gone"},
+		{"its job failed", jobFailed, with("abnormal"), Pending, true, "", "instance a, which failed or is being deleted, to be gone"},
 		{"it is gone", held, Look{}, Pending, false, "a", ""},
 		{"only the list shows it", held, Look{Instances: []Instance{*with("normal").Held}, Known: map[string]bool{"a": true}}, Building, false, "", ""},
 		{"it may not be listed yet", lagging, Look{}, Pending, true, "", "proof that instance a is gone"},
 		{"its order is not delivered", order, Look{}, Building, false, "", ""},
 		{"one with the old mark lives", fresh, unheld("normal"), Building, false, "", ""},
-		{"one with the old mark failed", fresh, unheld("createfail"), Pending, true, "", "the failed instance a to be gone"},
-		{"nobody deletes what failed", late, with("createfail"), Failed, false, "", "instance a was still there"},
+		{"one with the old mark failed", fresh, unheld("createfail"), Pending, true, "", "instance a, which failed or is being deleted, to be gone"},
+		{"what was taken for gone lives", thought, Look{Instances: with("normal").Instances, Known: map[string]bool{"a": true}}, Building, false, "", ""},
+		{"what was taken for gone failed", thought, Look{Instances: with("createfail").Instances, Known: map[string]bool{"a": true}}, Pending, true, "", "instance a, which failed or is being deleted, to be gone"},
+		{"what was taken for gone is being deleted", thought, Look{Instances: []Instance{deleting}, Known: map[string]bool{"a": true}}, Pending, true, "", "instance a, which failed or is being deleted, to be gone"},
+		{"what was taken for gone is", thought, Look{}, Pending, false, "", ""},
+		{"the recorded instance is being deleted", held, Look{Instances: []Instance{deleting}}, Pending, true, "", "instance a, which failed or is being deleted, to be gone"},
+		{"nobody deletes what failed", late, with("createfail"), Failed, false, "", "instance a, which failed or is being deleted, was still there"},
 		{"without tags: the lost one lives", tagless, unheld("normal"), Building, false, "", ""},
 		{"without tags: nothing new", tagless, Look{Instances: []Instance{listed("before", "", "1")}}, Pending, false, "", ""},
 		{"the name was taken", conflict, Look{Instances: []Instance{listed("x", otherMark, "1")}}, Pending, false, "", ""},

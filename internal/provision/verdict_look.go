@@ -67,32 +67,35 @@ func (p Policy) AfterLook(c LookClaim, look Look) LookResult {
 	return r
 }
 
-// waitUntilGone keeps a retry waiting while what failed before is still there: it
+// waitUntilGone keeps a retry waiting while what is not to be taken is still there: it
 // has the name, costs money, and is somebody's to look at.
 func (p Policy) waitUntilGone(c LookClaim, found []Instance, r *LookResult) {
-	failed := strings.Join(ids(found), ", ")
+	left := strings.Join(ids(found), ", ")
 	if c.Age > p.CreateDeadline {
-		r.Failure = &Failure{Class: ClassLost, Message: fmt.Sprintf("the failed instance %s was still there %s after the retry – delete it, and retry again", failed, p.CreateDeadline)}
+		r.Failure = &Failure{Class: ClassLost, Message: fmt.Sprintf("instance %s, which failed or is being deleted, was still there %s after the retry – delete it, and retry again", left, p.CreateDeadline)}
 		r.Next = Next{State: Failed}
 		return
 	}
 	r.Next = Next{State: Pending, LookFirst: true, Delay: p.LookMax,
-		WaitingFor: "the failed instance " + failed + " to be gone: delete it when you have seen it, then this goes on by itself"}
+		WaitingFor: "instance " + left + ", which failed or is being deleted, to be gone: delete it when you have seen it, then this goes on by itself"}
 }
 
-// broken reports whether the cloud gave up building an instance.
+// broken reports whether an instance is none to be taken again: the cloud gave up
+// building it, or deletes it.
 func (c LookClaim) broken(i Instance) bool {
-	return i.Status == InstanceCreateFail || i.ID == c.Held && c.HeldFailed
+	return i.Status == InstanceCreateFail || i.ID == c.Held && c.HeldFailed || slices.Contains(i.Actions, ActionDelete)
 }
 
-// candidates are the instances that this request made and nobody holds: those with
-// its mark or named by an answer to its call, and where tags cannot be relied on the
+// candidates are the instances that this request made and nobody holds: for a retry
+// those that were taken for gone and are listed again, those with its mark or named by an answer to its call, and where tags cannot be relied on the
 // only one that is new since the first call, belongs to nobody and fits the spec, if a
 // call of ours may have run at all.
 func (c LookClaim) candidates(look Look) []Instance {
 	var marked, likely []Instance
 	for _, i := range look.Instances {
 		switch {
+		case c.Retried && slices.Contains(c.Gone, i.ID): // it was not gone, or is about to be
+			marked = append(marked, i)
 		case look.Known[i.ID]: // tags can be copied
 		case i.Tags[TagRequest] == c.Mark, slices.Contains(c.Named, i.ID):
 			marked = append(marked, i)
@@ -212,7 +215,7 @@ func (p Policy) LookFailed(c LookClaim, err error) LookResult {
 		next.Delay = handBack()
 	}
 	switch {
-	case c.Cancelling && !c.MayHaveRun && c.Held == "": // there is nothing that a look could find
+	case c.Cancelling && !c.MayHaveRun && c.Held == "" && len(c.Gone) == 0: // there is nothing that a look could find
 		next = Next{State: Cancelled}
 	case !c.MayHaveRun:
 		next.State, next.LookFirst = Pending, true

@@ -37,7 +37,8 @@ select c.request_id, c.fence, c.project_id, c.name, c.spec::text, c.mark::text, 
 	c.may_have_run, named.ids,
 	coalesce(c.settled_at <= now(), true), p.marks_seen_at is not null, c.namesakes,
 	coalesce(date_part('epoch', now() - coalesce(c.first_attempt_at, case when c.renew_mark then c.retried_at end) - c.waited), 0),
-	c.cancel_requested_at is not null, c.renew_mark, coalesce(held.instance_id, ''), coalesce(held.failed, false), coalesce(held.unseen_order, '')
+	c.cancel_requested_at is not null, c.renew_mark, coalesce(held.instance_id, ''), coalesce(held.failed, false), coalesce(held.unseen_order, ''),
+	case when c.renew_mark then array(select i.instance_id from instances i where i.request_id = c.request_id and i.gone_at is not null) end
 from claimed c
 left join attempts a on a.request_id = c.request_id and a.request_id = any(array(select request_id from due)) and a.number = c.attempts
 left join projects p on p.project_id = c.project_id
@@ -59,7 +60,7 @@ func (s *Store) ClaimLooks(ctx context.Context, q provision.ClaimQuery) ([]provi
 		var age float64
 		err = row.Scan(&c.RequestID, &c.Fence, &c.ProjectID, &c.Name, &spec, &c.Mark, &c.Prepaid, &c.Looks,
 			&c.LastOutcome, &c.LastCode, &c.LastMessage, &c.MayHaveRun, &c.Restored, &c.Named, &c.Settled, &c.MarksSeen, &c.Namesakes, &age,
-			&c.Cancelling, &c.Retried, &c.Held, &c.HeldFailed, &c.HeldOrder)
+			&c.Cancelling, &c.Retried, &c.Held, &c.HeldFailed, &c.HeldOrder, &c.Gone)
 		c.Spec, c.Age = []byte(spec), duration(age)
 		return c, err
 	})
@@ -79,7 +80,7 @@ func (s *Store) KeepLook(ctx context.Context, requestID string, fence int64, lea
 // it, tells two, so that the events are a way through the states. A look that lets a
 // request call is conclusive: one that was wished cancelled meanwhile ends with it, and
 // one that is retried gets its new mark. What is recorded for it already is followed
-// again when it is adopted.
+// again when it is adopted, though it was taken for gone.
 const recordLooksSQL = `
 with input as (
 	select * from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::bool[], $8::text[],
@@ -125,14 +126,15 @@ with input as (
 	from changed c where n.instance_id = c.gone and n.request_id = c.request_id and n.gone_at is null
 	returning n.instance_id
 ), again as (
-	update instances n set next_look_at = now(), status = coalesce(c.instance_status, n.status), updated_at = now()
-	from changed c where n.instance_id = c.instance_id and n.request_id = c.request_id and n.gone_at is null
+	update instances n set next_look_at = now(), status = coalesce(c.instance_status, n.status), updated_at = now(), gone_at = null
+	from changed c cross join (select count(*) from vanished) first
+	where n.instance_id = c.instance_id and n.request_id = c.request_id
 ), adopted as (
 	insert into instances (instance_id, request_id, project_id, name, adopted, status, next_look_at, seen_at)
 	select instance_id, request_id, project_id, name, true, coalesce(instance_status, 'unknown'), now(), now()
 	from changed c cross join (select count(*) from vanished) first
 	where instance_id is not null and not exists (
-		select 1 from instances n where n.instance_id = c.instance_id and n.request_id = c.request_id and n.gone_at is null)
+		select 1 from instances n where n.instance_id = c.instance_id and n.request_id = c.request_id)
 ), surplus as (
 	insert into orphans (instance_id, project_id, name, mark, request_id, status, why, evidence)
 	select o->>'id', c.project_id, o->>'name', o->>'mark', c.request_id, coalesce(nullif(o->>'status', ''), 'unknown'),

@@ -55,6 +55,7 @@ func Conform(t *testing.T, run func(t *testing.T, check func(t *testing.T, s Sto
 		"cancelling what is called":        cancelCreating,
 		"cancelling what is built":         cancelBuilding,
 		"retrying":                         retrying,
+		"retrying what seemed gone":        retryingWhatSeemedGone,
 		"retrying an order":                retryingAnOrder,
 		"budgets are not written over":     budgets,
 		"the lead is one's":                lead,

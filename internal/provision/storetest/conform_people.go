@@ -174,6 +174,28 @@ func retrying(b *bench) {
 	}
 }
 
+// What was taken for gone and is listed again is taken by a retry, and followed again.
+func retryingWhatSeemedGone(b *bench) {
+	b.build("a")
+	b.poll()
+	b.recordPoll(provision.PollResult{RequestID: "a", InstanceID: "i-a", State: provision.Failed, Gone: true, Failure: &provision.Failure{Message: "gone"}})
+	if ok, err := b.Retry(b.t.Context(), "a", []byte("new"), "tester"); !ok || err != nil {
+		b.t.Fatal(ok, err)
+	}
+	l := b.look()
+	if !slices.Equal(l.Gone, []string{"i-a"}) || l.Held != "" {
+		b.t.Fatalf("%+v", l)
+	}
+	r := seen(l, provision.Next{State: provision.Building})
+	r.Kind, r.Adopt = provision.KindAdopted, &provision.Instance{ID: "i-a", Name: "n", Status: "creating"}
+	b.recordLook(r)
+	if p := b.poll(); p.InstanceID != "i-a" || p.RequestID != "a" {
+		b.t.Fatalf("%+v", p)
+	}
+	b.recordPoll(readyOf("a"))
+	b.events("a", "accepted:pending creating:creating building:building failed:failed retried:pending looking:creating adopted:building ready:ready")
+}
+
 // An order that waits to be paid is no instance that is gone.
 func retryingAnOrder(b *bench) {
 	b.accept("a")

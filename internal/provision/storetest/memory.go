@@ -144,6 +144,16 @@ func (m *Memory) held(requestID string) *instance {
 	return nil
 }
 
+// gone are the instances of a request that were taken for gone.
+func (m *Memory) gone(requestID string) (ids []string) {
+	for _, i := range m.instances {
+		if i.requestID == requestID && !i.gone.IsZero() {
+			ids = append(ids, i.id)
+		}
+	}
+	return ids
+}
+
 func (m *Memory) jobOf(instanceID string) *job { return m.jobsOf[instanceID] }
 
 // addJob keeps a job that is new.

@@ -65,6 +65,9 @@ func (m *Memory) lookClaim(r *request) provision.LookClaim {
 		}
 	}
 	c.MayHaveRun = c.Named != nil || m.mayHaveRun(r, r.attempts+1, provision.OutcomeUnknown, provision.OutcomeBusy)
+	if r.renewMark {
+		c.Gone = m.gone(r.ID)
+	}
 	if held := m.held(r.ID); held != nil {
 		c.Held = held.id
 		j := m.jobOf(held.id)
@@ -86,7 +89,7 @@ func (m *Memory) RecordLooks(_ context.Context, batch []provision.LookResult) er
 			continue
 		}
 		taken, held := m.instances[l.Adopt.ID], m.held(r.ID)
-		if taken != nil && taken != held || held != nil && held.id != l.Adopt.ID && held.id != l.Gone {
+		if taken != nil && taken.requestID != r.ID || held != nil && held.id != l.Adopt.ID && held.id != l.Gone {
 			return fmt.Errorf("%w: it is there already", provision.ErrUnstorable)
 		}
 	}
@@ -143,7 +146,7 @@ func (m *Memory) adopt(r *request, l provision.LookResult) {
 	}
 	status := cmp.Or(l.Adopt.Status, "unknown")
 	if known := m.instances[l.Adopt.ID]; known != nil {
-		known.due, known.status = m.now(), status
+		known.due, known.status, known.gone = m.now(), status, time.Time{}
 		return
 	}
 	m.instances[l.Adopt.ID] = &instance{id: l.Adopt.ID, requestID: r.ID, projectID: r.ProjectID, adopted: true, status: status, updated: m.now(),
