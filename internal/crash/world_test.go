@@ -105,10 +105,11 @@ func (k *tokens) Token(ctx context.Context, projectID string) (tokencache.Token,
 	return k.token, nil
 }
 
-func (k *tokens) Refused(t tokencache.Token, _ bool) {
+func (k *tokens) Refused(t tokencache.Token, _ bool) bool {
 	if t.Reveal() == k.token.Reveal() {
 		k.token = tokencache.Token{}
 	}
+	return true
 }
 
 // wire is a network within the process, so that virtual time goes on while

@@ -35,6 +35,10 @@ const (
 	opToken  op = "get a token"
 )
 
+// gatewayLag is how often a young token may be refused, beside what is told of the
+// code, before that is about rights: a gateway may not know it at once.
+const gatewayLag = 2
+
 // Largest answers that are read, in bytes. A page of 100 large clusters is a few
 // megabytes; everything else is a few kilobytes.
 const (
@@ -43,10 +47,10 @@ const (
 )
 
 // Tokens hands out the token of a project and is told which one was refused, and
-// whether it is surely of no use.
+// whether it is surely of no use. It tells whether that token was stale.
 type Tokens interface {
 	Token(ctx context.Context, projectID string) (tokencache.Token, error)
-	Refused(t tokencache.Token, surely bool)
+	Refused(t tokencache.Token, surely bool) (stale bool)
 }
 
 // language is that of the cloud's messages.
@@ -129,8 +133,14 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 		secrets: c.hidden.with(token.Reveal(), passwordIn(r.body)),
 	})
 	if ce, ok := errors.AsType[*provision.CloudError](err); ok && ce.Class == provision.ClassAuth {
-		// A code that means something else when it is repeated may have meant it now.
-		c.tokens.Refused(token, ce.Limit == 0)
+		// A code that means something else when it is repeated may have meant it now,
+		// unless the token was stale: each process of the fleet may still hold such a one.
+		switch stale := c.tokens.Refused(token, ce.Limit == 0); {
+		case stale:
+			ce.Limit, ce.Then = 0, ""
+		case ce.Then == provision.ClassForbidden:
+			ce.Limit += gatewayLag
+		}
 	}
 	return a, err
 }

@@ -193,7 +193,7 @@ func TestRepeatedRefusals(t *testing.T) {
 		limit int
 		then  provision.Class
 	}{
-		"APIGW.0301": {provision.ClassAuth, 1, provision.ClassForbidden},
+		"APIGW.0301": {provision.ClassAuth, 3, provision.ClassForbidden},
 		"APIGW.0307": {provision.ClassAuth, 0, ""},
 		"DBS.280056": {provision.ClassAuth, 0, ""},
 	} {
@@ -201,6 +201,12 @@ func TestRepeatedRefusals(t *testing.T) {
 		e := fails(t, calls(c)[opCreate](t.Context()), want.class)
 		if e.Limit != want.limit || e.Then != want.then {
 			t.Errorf("%s: %d, %q", code, e.Limit, e.Then)
+		}
+		// That a stale token is refused, by one worker after the other, says nothing of rights.
+		c, k := served(t, says(401, nil, `{"error_code":"`+code+`","error_msg":"m"}`))
+		k.stale = true
+		if e := fails(t, calls(c)[opCreate](t.Context()), provision.ClassAuth); e.Meaning(20) != provision.ClassAuth {
+			t.Errorf("%s with a stale token: %s", code, e.Meaning(20))
 		}
 	}
 }

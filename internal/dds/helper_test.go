@@ -35,18 +35,20 @@ type tokens struct {
 	err     error
 	mu      sync.Mutex
 	refused int
+	stale   bool
 }
 
 func (k *tokens) Token(context.Context, string) (tokencache.Token, error) {
 	return tokencache.NewToken(tokenCanary, project, time.Hour), k.err
 }
 
-func (k *tokens) Refused(t tokencache.Token, _ bool) {
+func (k *tokens) Refused(t tokencache.Token, _ bool) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if t.Reveal() == tokenCanary {
 		k.refused++
 	}
+	return k.stale
 }
 
 // client returns a client of the endpoint.

@@ -49,7 +49,8 @@ func (p Policy) afterOutcome(c CreateClaim, o Outcome, class Class, repeats int,
 	switch o {
 	case OutcomeNotExecuted, OutcomeBusy:
 		next := Next{State: Pending, LookFirst: o == OutcomeBusy || c.Age > p.CreateDeadline}
-		fresh := class == ClassAuth && c.LastClass != ClassAuth // a new token may be used at once
+		// A new token may be used at once; where there may be none, the gateway gets time.
+		fresh := class == ClassAuth && ce.Limit == 0 && c.LastClass != ClassAuth
 		switch {
 		case fresh, errors.Is(ce, errStopping):
 		case errors.Is(ce, errNoSlot):

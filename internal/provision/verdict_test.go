@@ -60,6 +60,9 @@ func TestAClassThatHoldsOnlySoOften(t *testing.T) {
 	if r := p.AfterCreate(CreateClaim{LastCode: "DBS.200998", Repeats: 7}, Created{}, denied); r.Next.State != Pending {
 		t.Errorf("the first time it is about the token: %+v", r.Next)
 	}
+	if r := p.AfterCreate(CreateClaim{}, Created{}, denied); r.Next.Delay < p.RetryMin/2 {
+		t.Errorf("the token may be in order, and the next call comes after %v", r.Next.Delay)
+	}
 	if r := p.AfterCreate(CreateClaim{LastCode: "DBS.280015", Repeats: 1}, Created{}, denied); r.Next.State != Failed || r.Failure.Class != ClassForbidden {
 		t.Errorf("the second time it is about rights: %+v", r)
 	}

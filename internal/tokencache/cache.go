@@ -107,17 +107,20 @@ func (c *Cache) Warm(projectIDs ...string) {
 // Refused reports that the cloud refused t. The first report gets another one;
 // those about a token that was replaced already change nothing. A token that is
 // too young to be stale stays in use, unless the cloud said that it surely is:
-// then nothing is sent with it until it is old enough to be replaced.
-func (c *Cache) Refused(t Token, surely bool) {
+// then nothing is sent with it until it is old enough to be replaced. stale tells
+// that the refusal was about this token: it is not in use any more, or was old enough
+// to be replaced. A refusal of any other token says something of the credentials.
+func (c *Cache) Refused(t Token, surely bool) (stale bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.projects[t.ProjectID]
 	if c.closed || p == nil || p.token.IsZero() || !p.token.same(t) {
-		return
+		return true
 	}
 	now := time.Now()
+	stale = !now.Before(p.matures)
 	switch {
-	case !now.Before(p.matures):
+	case stale:
 		p.drop()
 		if p.flight == nil && !now.Before(p.retryAt) {
 			c.start(p)
@@ -128,10 +131,11 @@ func (c *Cache) Refused(t Token, surely bool) {
 			p.renewAt = p.matures
 		}
 	default:
-		return
+		return false
 	}
 	c.publish(p)
 	c.setTimer(p)
+	return stale
 }
 
 // Close ends logins under way and waits for them. Token returns ErrClosed from
