@@ -34,7 +34,7 @@ func TestCreated(t *testing.T) {
 		t.Errorf("%s %s %v %s", got.Method, got.URL, got.Header, sent)
 	}
 	for _, status = range []int{200, 201, 202} {
-		answer = `{"id":"a1in02","order_id":"CS1","flavor":"odd","port":{"a":1},"more":[[]]}`
+		answer = `{"id":"a1in02","name":"N","order_id":"CS1","flavor":"odd","port":{"a":1},"more":[[]]}`
 		created, err = c.CreateInstance(t.Context(), project, createBody)
 		if err != nil || created.InstanceID != "a1in02" || created.OrderID != "CS1" || created.JobID != "" || created.HTTPStatus != status {
 			t.Errorf("%d: %+v, %v", status, created, err)
@@ -48,6 +48,7 @@ func TestUnreadableSuccessIsLost(t *testing.T) {
 		"no id":         says(202, nil, `{"job_id":"x"}`),
 		"an empty id":   says(202, nil, `{"id":"","job_id":"x"}`),
 		"a null id":     says(202, nil, `{"id":null}`),
+		"another name":  says(202, nil, `{"id":"a1in02","name":"m"}`),
 		"an error":      says(200, nil, `{"error_code":"DBS.280001","error_msg":"m"}`),
 		"half the JSON": says(202, nil, createdAnswer[:60]),
 		"HTML":          says(200, nil, "<html>logged out</html>"),

@@ -130,7 +130,7 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 	a, err := c.sender.send(ctx, call{
 		op: r.op, method: r.method, url: target.String(), body: r.body, limit: r.limit,
 		header:  http.Header{"X-Auth-Token": {token.Reveal()}, "X-Language": {language}},
-		secrets: c.hidden.with(token.Reveal(), passwordIn(r.body)),
+		secrets: c.hidden.with(token.Reveal(), stringIn(r.body, "password")),
 	})
 	if ce, ok := errors.AsType[*provision.CloudError](err); ok && ce.Class == provision.ClassAuth {
 		// A code that means something else when it is repeated may have meant it now,
@@ -168,15 +168,15 @@ func isSegment(s string) bool {
 	return true
 }
 
-// passwordIn returns the password of a create body.
-func passwordIn(body []byte) (password string) {
+// stringIn returns a string of a create body; empty if it has none of that name.
+func stringIn(body []byte, name string) (s string) {
 	w := walker{source: body}
 	w.members(func(key []byte) {
-		if value := w.value(); string(key) == "password" {
-			_ = json.Unmarshal(value, &password) // as it is, if it is a string
+		if value := w.value(); string(key) == name {
+			_ = json.Unmarshal(value, &s) // as it is, if it is a string
 		}
 	})
-	return password
+	return s
 }
 
 // noToken is the error of a call that never left because there was no token. It

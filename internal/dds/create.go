@@ -3,12 +3,14 @@ package dds
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"ddsworker/internal/provision"
 )
 
 // CreateInstance sends body, a create body as it stands (§2.2), once. Any 2xx
-// with an instance id is a success (§2.1); one without is ClassLost.
+// with an instance id is a success (§2.1); one without, or with another name than the
+// body's, is ClassLost: it may be the late answer to an earlier call.
 //
 // The body's last bytes do not leave after the deadline of ctx, not even when
 // the machine slept in between; the class is then ClassNotSent.
@@ -22,6 +24,7 @@ func (c *Client) CreateInstance(ctx context.Context, projectID string, body []by
 	}
 	var created struct {
 		ID      text `json:"id"`
+		Name    text `json:"name"`
 		JobID   text `json:"job_id"`
 		OrderID text `json:"order_id"`
 		Status  text `json:"status"`
@@ -34,6 +37,9 @@ func (c *Client) CreateInstance(ctx context.Context, projectID string, body []by
 	order, orderOK := a.secrets.id(created.OrderID)
 	if instance == "" || !instanceOK || !jobOK || !orderOK {
 		return provision.Created{}, a.unreadable("an answer without an instance id, or with ids that are none")
+	}
+	if name := stringIn(body, "name"); created.Name != "" && !strings.EqualFold(string(created.Name), name) {
+		return provision.Created{}, a.unreadable("an answer about another name")
 	}
 	return provision.Created{
 		InstanceID: instance, JobID: job, OrderID: order,

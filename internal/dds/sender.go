@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ddsworker/internal/provision"
+	"ddsworker/internal/usertimeout"
 )
 
 // HTTP says how calls travel. Zero fields have the defaults. Proxies are those of
@@ -50,11 +51,12 @@ func (h HTTP) withDefaults() HTTP {
 	return h
 }
 
-// dial makes connections that drop what they have not sent when they are closed.
-// The kernel would send the rest of a call that was given up for minutes, as soon as
-// the way is free again: when somebody has long looked for what it made.
+// dial makes connections that drop what they have not sent when they are closed, or
+// when nobody has acknowledged it for the time of a call, though the process stands
+// still. The kernel would send the rest of a call that was given up for minutes, as
+// soon as the way is free again: when somebody has long looked for what it made.
 func (h HTTP) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := (&net.Dialer{Timeout: h.DialTimeout}).DialContext(ctx, network, address)
+	conn, err := (&net.Dialer{Timeout: h.DialTimeout, Control: usertimeout.Of(h.CallTimeout)}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,8 @@ func (r *Reconciler) look(ctx context.Context, c LookClaim) LookResult {
 }
 
 // instanceByID reads one instance; nil if the cloud says that there is none. Only
-// this tells so: a list that moves while its pages are read may skip one.
+// this tells so: a list that moves while its pages are read may skip one, and a page
+// that counts or shows others tells nothing.
 func instanceByID(ctx context.Context, cloud InstanceLister, projectID, id string) (*Instance, error) {
 	page, err := cloud.ListInstances(ctx, projectID, InstanceQuery{ID: id, Limit: 1})
 	if err != nil && AsCloudError(err).Class != ClassGone {
@@ -148,6 +149,10 @@ func instanceByID(ctx context.Context, cloud InstanceLister, projectID, id strin
 		if i.ID == id {
 			return &i, nil
 		}
+	}
+	if page.Total > 0 || len(page.Instances) > 0 {
+		return nil, &CloudError{Op: "list instances", Class: ClassLost, RequestID: page.CloudRequestID,
+			Message: fmt.Sprintf("asked for instance %s, the cloud counts %d and shows %d others", id, page.Total, len(page.Instances))}
 	}
 	return nil, nil
 }
