@@ -86,27 +86,38 @@ func TestRetrying(t *testing.T) {
 	}
 }
 
-// What failed for time alone, and lives, is taken when it is retried.
+// What failed for time alone, and lives, is taken when it is retried, also where wrong
+// answers had it taken for gone.
 func TestARetryTakesWhatLives(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, ddsfake.Config{JobMin: 200 * time.Millisecond, JobLag: -1, SettleLag: -1})
 	w := s.start(map[string]string{"BUILD_DEADLINE": "2s"})
-	s.script("create", ddsfake.Answer{Delay: 100 * time.Millisecond})
+	s.script("create", ddsfake.Answer{Delay: 100 * time.Millisecond}, ddsfake.Answer{Delay: 100 * time.Millisecond})
 	if err := s.cloud.SetFaults(ddsfake.Faults{"job": {ddsfake.Forbidden: 1}, "jobs": {ddsfake.Forbidden: 1}}); err != nil {
 		t.Fatal(err)
 	}
-	s.freezeNext("slow")
-	s.wantEnd("slow", provision.Failed, "was not ready within 2s (status frozen")
-	w.stop()
-	id := s.instance("slow")
-	s.must(s.cloud.SetStatus(id, ""))
-	s.start(map[string]string{"WORKER_NAME": "next", "BUILD_DEADLINE": "2h"})
-	if said, err := s.retry("slow", "Canary-8#yRz"); err != nil || !strings.Contains(said, id) {
-		t.Fatal(said, err)
+	made := map[string]string{}
+	for _, name := range []string{"slow", "hidden"} {
+		s.freezeNext(name)
+		s.wantEnd(name, provision.Failed, "was not ready within 2s (status frozen")
+		made[name] = s.instance(name)
 	}
-	s.wantEnd("slow", provision.Ready, "")
-	if s.instance("slow") != id || len(s.cloud.Instances()) != 1 {
-		t.Error("another instance was made")
+	w.stop()
+	_, err := s.db.Exec(t.Context(), `update instances set gone_at = now(), next_look_at = null, status = 'deleted' where instance_id = $1`, made["hidden"])
+	s.must(err)
+	s.start(map[string]string{"WORKER_NAME": "next", "BUILD_DEADLINE": "2h"})
+	for name, id := range made {
+		s.must(s.cloud.SetStatus(id, ""))
+		if said, err := s.retry(name, "Canary-8#yRz"); err != nil || name == "slow" && !strings.Contains(said, id) {
+			t.Fatal(said, err)
+		}
+		s.wantEnd(name, provision.Ready, "")
+		if s.instance(name) != id {
+			t.Errorf("%s: another instance was made", name)
+		}
+	}
+	if n := len(s.cloud.Instances()); n != 2 {
+		t.Errorf("%d instances", n)
 	}
 }
 
