@@ -78,10 +78,22 @@ func (s *audited) ready(names ...string) map[string]string {
 	return instances
 }
 
-// disown makes an instance a surplus one: its request has another.
+// disown makes an instance a surplus one: its request failed, and does not have it.
 func (s *audited) disown(instance string) {
 	s.t.Helper()
-	for _, sql := range []string{`delete from jobs where instance_id = $1`, `update instances set instance_id = 'instead-of-' || $1 where instance_id = $1`} {
+	s.change(instance, `update requests set state = 'failed' where request_id = (select request_id from instances where instance_id = $1)`,
+		`delete from jobs where instance_id = $1`, `delete from instances where instance_id = $1`)
+}
+
+// replace lets an instance stand for the one that its request has, which is gone.
+func (s *audited) replace(instance string) {
+	s.t.Helper()
+	s.change(instance, `delete from jobs where instance_id = $1`, `update instances set instance_id = 'instead-of-' || $1 where instance_id = $1`)
+}
+
+func (s *audited) change(instance string, statements ...string) {
+	s.t.Helper()
+	for _, sql := range statements {
 		if _, err := s.db.Exec(s.t.Context(), sql, instance); err != nil {
 			s.t.Fatal(err)
 		}
@@ -118,28 +130,35 @@ func TestOrphanPolicies(t *testing.T) {
 	t.Parallel()
 	s := newAudited(t, ddsfake.Config{})
 	w := s.start(nil)
-	i := s.ready("handed-out", "surplus-1", "surplus-2", "unknown-1")
+	i := s.ready("handed-out", "surplus-1", "surplus-2", "unknown-1", "replaced", "copied")
 	s.disown(i["surplus-1"])
 	s.disown(i["surplus-2"])
 	s.disown(i["unknown-1"])
+	s.replace(i["replaced"])
+	s.disown(i["copied"])
+	if _, err := s.db.Exec(t.Context(), `update requests set settled_at = now() - interval '1 year' where name = 'copied'`); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.db.Exec(t.Context(), `delete from marks where request_id in (select request_id from requests where name = 'unknown-1')`); err != nil {
 		t.Fatal(err)
 	}
 	s.wantOrphan(i["surplus-1"], "reported")
 	s.wantOrphan(i["surplus-2"], "reported")
-	s.wantOrphan(i["unknown-1"], "unknown_mark")
+	for _, name := range []string{"unknown-1", "replaced", "copied"} {
+		s.wantOrphan(i[name], "unknown_mark")
+	}
 	s.rounds(2)
 	if got := s.value(`select concat_ws('|', name, why, evidence->'request'->>'state', evidence->'listed'->>'id' = instance_id, rounds >= 2, region, mark is not null)
-		from orphans where instance_id = $1`, i["surplus-1"]); got != "surplus-1|a second instance for one request, which is ready and has instead-of-"+i["surplus-1"]+"|ready|t|t|aaa|t" {
+		from orphans where instance_id = $1`, i["surplus-1"]); got != "surplus-1|its request is failed and does not have it|failed|t|t|aaa|t" {
 		t.Errorf("the orphan: %s", got)
 	}
-	if got := s.value(`select string_agg(detail, '; ' order by id) from events where kind = 'orphan' and state = 'ready' and instance_id = $1`, i["surplus-1"]); !strings.HasPrefix(got, "a second instance") || !strings.HasSuffix(got, "its quarantine is over: reported") {
+	if got := s.value(`select string_agg(detail, '; ' order by id) from events where kind = 'orphan' and state = 'failed' and instance_id = $1`, i["surplus-1"]); !strings.HasPrefix(got, "its request is failed") || !strings.HasSuffix(got, "its quarantine is over: reported") {
 		t.Errorf("its events: %s", got)
 	}
-	if n := strings.Count(s.log.String(), "found an instance of nobody's"); n != 3 {
-		t.Errorf("%d lines tell of three orphans", n)
+	if n := strings.Count(s.log.String(), "found an instance of nobody's"); n != 5 {
+		t.Errorf("%d lines tell of five orphans", n)
 	}
-	if text := metricsOf(t, w); !strings.Contains(text, `ddsworker_orphans{state="reported"} 2`) || !strings.Contains(text, `ddsworker_orphans{state="unknown_mark"} 1`) {
+	if text := metricsOf(t, w); !strings.Contains(text, `ddsworker_orphans{state="reported"} 2`) || !strings.Contains(text, `ddsworker_orphans{state="unknown_mark"} 3`) {
 		t.Error("the metrics do not tell")
 	}
 	if strings.Contains(s.everything(), canary) {
@@ -162,7 +181,7 @@ func TestOrphanPolicies(t *testing.T) {
 	s.rounds(2)
 	s.wantOrphan(i["surplus-2"], "kept")
 	s.wantOrphan(i["unknown-1"], "unknown_mark")
-	for name, lives := range map[string]bool{"handed-out": true, "surplus-1": false, "surplus-2": true, "unknown-1": true} {
+	for name, lives := range map[string]bool{"handed-out": true, "surplus-1": false, "surplus-2": true, "unknown-1": true, "replaced": true, "copied": true} {
 		if s.lives(i[name]) != lives {
 			t.Errorf("%s lives: %v", name, !lives)
 		}

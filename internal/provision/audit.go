@@ -162,6 +162,10 @@ func (a *Auditor) compare(ctx, work context.Context, c AuditClaim) (listed []Ins
 	if err != nil {
 		return nil, 0, err
 	}
+	shown := make(map[string]bool, len(listed))
+	for _, i := range listed {
+		shown[i.ID] = true
+	}
 	var seen []Sighting
 	proved := false
 	for _, i := range listed {
@@ -170,7 +174,7 @@ func (a *Auditor) compare(ctx, work context.Context, c AuditClaim) (listed []Ins
 			continue
 		}
 		proved = proved || ours && !f.Gone && f.RequestID != ""
-		if s, orphan := judgeListed(i, f, c.Round); orphan {
+		if s, orphan := judgeListed(i, f, shown[f.Holds], c.Round); orphan {
 			seen = append(seen, s)
 		}
 	}

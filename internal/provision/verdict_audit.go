@@ -3,6 +3,7 @@ package provision
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -19,6 +20,9 @@ type MarkFacts struct {
 	Recorded  bool   // the listed instance itself is recorded, for whatever request
 	Gone      bool   // it is recorded for RequestID, and was taken for gone
 	Named     bool   // an answer to a call of that request named it
+	// SettledAt is when the last call of that request could no longer make an instance
+	// unseen; zero: none was made.
+	SettledAt time.Time
 }
 
 // Sighting is an instance of nobody's, seen in a whole list.
@@ -60,8 +64,10 @@ func ParseOrphanPolicy(name string) (OrphanPolicy, error) {
 
 // judgeListed tells whether an instance that carries our installation's name is
 // nobody's. One that was ever recorded is not, unless it was taken for gone; nor is one
-// that its request may yet find.
-func judgeListed(i Instance, f MarkFacts, round int64) (s Sighting, orphan bool) {
+// that its request may yet find. Tags can be copied, by hand or with the instance: what
+// no call of ours can have made, or may stand for the one that its request had, is only
+// reported. held tells whether the list shows the instance that its request has.
+func judgeListed(i Instance, f MarkFacts, held bool, round int64) (s Sighting, orphan bool) {
 	s = Sighting{Instance: i, Mark: i.Tags[TagRequest], RequestID: f.RequestID}
 	live := f.State == Pending || f.State == Creating || f.State == Building
 	switch {
@@ -77,6 +83,10 @@ func judgeListed(i Instance, f MarkFacts, round int64) (s Sighting, orphan bool)
 		return s, false
 	case i.Name != f.Name:
 		s.Unknown, s.Why = true, fmt.Sprintf("it carries the mark of a request for %q and has another name: tags can be copied, and names changed", f.Name)
+	case !madeBefore(i, f.SettledAt):
+		s.Unknown, s.Why = true, fmt.Sprintf("it carries the mark of a request whose calls cannot have made it, as it was created at %q: tags can be copied", i.Created)
+	case f.Holds != "" && !held:
+		s.Unknown, s.Why = true, fmt.Sprintf("its request is %s and has %s, which is not listed: this one may have taken its place", f.State, f.Holds)
 	case f.Holds != "":
 		s.Why = fmt.Sprintf("a second instance for one request, which is %s and has %s", f.State, f.Holds)
 	default:
@@ -84,6 +94,18 @@ func judgeListed(i Instance, f MarkFacts, round int64) (s Sighting, orphan bool)
 	}
 	s.Evidence = evidence(i, f, round)
 	return s, true
+}
+
+// createdMargin is what the cloud's times may differ from ours: they name no zone, and
+// zones lie up to 14 hours from UTC.
+const createdMargin = 24 * time.Hour
+
+// madeBefore reports whether an instance was surely created before a time, or within
+// the margin after it. Whatever stands behind the seconds is ignored: dialects differ.
+func madeBefore(i Instance, t time.Time) bool {
+	const seconds = "2006-01-02T15:04:05"
+	created, err := time.Parse(seconds, strings.Replace(i.Created[:min(len(i.Created), len(seconds))], " ", "T", 1))
+	return err == nil && created.Before(t.Add(createdMargin))
 }
 
 // evidence is what was known when an orphan was first seen.

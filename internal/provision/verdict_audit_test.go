@@ -8,17 +8,24 @@ import (
 )
 
 func TestWhoseAListedInstanceIs(t *testing.T) {
-	i := Instance{ID: "i", Name: "db-1", Tags: map[string]string{TagRequest: "m", TagInstallation: "us"}, Detail: json.RawMessage(`{"id":"i"}`)}
+	i := Instance{ID: "i", Name: "db-1", Created: "2026-03-01T12:00:00", Tags: map[string]string{TagRequest: "m", TagInstallation: "us"}, Detail: json.RawMessage(`{"id":"i"}`)}
 	renamed := i
 	renamed.Name = "db-2"
+	created := func(at string) Instance {
+		c := i
+		c.Created = at
+		return c
+	}
 	known := func(s State, change ...func(*MarkFacts)) MarkFacts {
-		f := MarkFacts{RequestID: "r", State: s, Name: "db-1"}
+		f := MarkFacts{RequestID: "r", State: s, Name: "db-1", SettledAt: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 		for _, c := range change {
 			c(&f)
 		}
 		return f
 	}
 	holds := func(f *MarkFacts) { f.Holds = "other" }
+	held := func(f *MarkFacts) { f.Holds = "not listed" }
+	uncalled := func(f *MarkFacts) { f.SettledAt = time.Time{} }
 	is := func(f *MarkFacts) { f.Recorded = true }
 	byAnswer := func(f *MarkFacts) { f.Named = true }
 	tests := []struct {
@@ -43,11 +50,19 @@ func TestWhoseAListedInstanceIs(t *testing.T) {
 		{"taken for gone, and listed again", i, known(Cancelled, func(f *MarkFacts) { f.Gone = true }), true, true, "taken for gone"},
 		{"an unknown mark", i, MarkFacts{}, true, true, "does not know"},
 		{"the tags of another", renamed, known(Ready, holds), true, true, "tags can be copied"},
+		{"a copy that was made later", created("2026-03-03T12:00:00"), known(Ready, holds), true, true, "calls cannot have made it"},
+		{"a copy of what its request named and left", created("2027-03-01T12:00:00"), known(Failed), true, true, "calls cannot have made it"},
+		{"no call of its request was made", i, known(Failed, uncalled), true, true, "calls cannot have made it"},
+		{"created in another zone", created("2026-03-02T02:00:00"), known(Ready, holds), true, false, "other"},
+		{"created in another dialect", created("2026-03-01 12:00:00+0000"), known(Ready, holds), true, false, "other"},
+		{"nobody knows when it was created", created("1 March"), known(Ready, holds), true, true, "calls cannot have made it"},
+		{"nor told when", created(""), known(Failed), true, true, "calls cannot have made it"},
+		{"what its request had is not there", i, known(Ready, held), true, true, "may have taken its place"},
 		{"a request that was pruned", i, known(""), true, true, "pruned"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, orphan := judgeListed(tt.listed, tt.facts, 7)
+			s, orphan := judgeListed(tt.listed, tt.facts, tt.facts.Holds == "other", 7)
 			if orphan != tt.orphan || s.Unknown != tt.unknown || !strings.Contains(s.Why, tt.says) {
 				t.Fatalf("orphan %v, %+v", orphan, s)
 			}
@@ -58,7 +73,7 @@ func TestWhoseAListedInstanceIs(t *testing.T) {
 	}
 	broken := i
 	broken.Detail = json.RawMessage(`{`)
-	if s, _ := judgeListed(broken, MarkFacts{}, 1); !json.Valid(s.Evidence) {
+	if s, _ := judgeListed(broken, MarkFacts{}, false, 1); !json.Valid(s.Evidence) {
 		t.Errorf("evidence of what is no JSON: %s", s.Evidence)
 	}
 }

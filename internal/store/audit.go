@@ -43,7 +43,7 @@ const markFactsSQL = `
 select i.instance_id, coalesce(r.request_id, m.request_id, ''), coalesce(r.state, ''), coalesce(r.name, ''), coalesce(held.instance_id, ''),
 	recorded.instance_id is not null and coalesce(recorded.gone_at >= $3, true) or i.instance_id = any(array(select instance_id from pruned_instances where instance_id = any($1))),
 	coalesce(recorded.gone_at < $3, false),
-	exists (select 1 from attempts a where a.request_id = m.request_id and a.instance_id = i.instance_id)
+	exists (select 1 from attempts a where a.request_id = m.request_id and a.instance_id = i.instance_id), r.settled_at
 from (select instance_id, case when tag ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then tag::uuid end as mark
 	from unnest($1::text[], $2::text[]) l(instance_id, tag)) i
 left join marks m on m.mark = i.mark
@@ -62,15 +62,19 @@ func (s *Store) MarkFacts(ctx context.Context, listed []provision.Instance, afte
 	facts := map[string]provision.MarkFacts{}
 	var id string
 	var f provision.MarkFacts
-	_, err = pgx.ForEachRow(rows, []any{&id, &f.RequestID, &f.State, &f.Name, &f.Holds, &f.Recorded, &f.Gone, &f.Named},
+	_, err = pgx.ForEachRow(rows, []any{&id, &f.RequestID, &f.State, &f.Name, &f.Holds, &f.Recorded, &f.Gone, &f.Named, &instant{&f.SettledAt}},
 		func() error { facts[id] = f; return nil })
 	return facts, translate(err)
 }
 
+// anew tells that what comes to be recorded once more is an orphan as if it had never
+// been seen: it was gone or explained, or only to be reported.
+const anew = `(o.state in ('gone', 'explained') or o.state = 'unknown_mark' and excluded.state <> o.state)`
+
 // A sighting holds if the instance is still recorded for nobody and its request
 // cannot find it any more. A batch that is written again, because the answer to its
-// commit was lost, changes nothing. One that comes back after it was gone or explained
-// begins anew.
+// commit was lost, changes nothing. Where one becomes only to be reported,
+// error_message tells why.
 const recordSightingsSQL = `
 with input as (
 	select i.*, r.state as request_state, o.last_round is distinct from $11::bigint as first_time
@@ -88,10 +92,10 @@ with input as (
 		case when unknown then 'unknown_mark' else 'quarantine' end, 1, $11
 	from input
 	on conflict (instance_id) do update set last_seen_at = now(), status = excluded.status, region = excluded.region, last_round = excluded.last_round,
-		rounds = case when o.state in ('gone', 'explained') then 1 else o.rounds + (o.last_round is distinct from excluded.last_round)::int end,
-		first_seen_at = case when o.state in ('gone', 'explained') then now() else o.first_seen_at end,
-		gone_at = null,
-		state = case when o.state in ('gone', 'explained') or excluded.state = 'unknown_mark' or o.state = 'unknown_mark' then excluded.state else o.state end
+		rounds = case when ` + anew + ` then 1 else o.rounds + (o.last_round is distinct from excluded.last_round)::int end,
+		first_seen_at = case when ` + anew + ` then now() else o.first_seen_at end,
+		gone_at = null, error_message = case when excluded.state = 'unknown_mark' then nullif(excluded.why, o.why) else o.error_message end,
+		state = case when ` + anew + ` or excluded.state = 'unknown_mark' then excluded.state else o.state end
 	returning instance_id, rounds
 ), fresh as (
 	select i.* from seen s join input i using (instance_id) where s.rounds = 1 and i.first_time

@@ -74,6 +74,7 @@ func TestMarkFacts(t *testing.T) {
 	for _, c := range d.claim(time.Hour) {
 		d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(c)}))
 	}
+	settled := one[time.Time](d, `update requests set settled_at = date_trunc('day', settled_at) where request_id = 'b' returning settled_at`)
 	other := one[string](d, `select mark::text from requests where request_id = 'b'`)
 	_, err := d.sql.Exec(t.Context(), `insert into instances (instance_id, request_id, project_id, name, adopted, status, gone_at) values
 		('back', 'a', 'p', 'n', true, 'deleted', now() - interval '1 minute'), ('late', 'a', 'p', 'n', true, 'deleted', now())`)
@@ -85,8 +86,8 @@ func TestMarkFacts(t *testing.T) {
 	d.must(err)
 	for id, want := range map[string]provision.MarkFacts{
 		"x":    {RequestID: "a", State: provision.Failed, Name: "name-a"},
-		"i-b":  {RequestID: "b", State: provision.Building, Name: "name-b", Holds: "i-b", Recorded: true, Named: true},
-		"y":    {RequestID: "b", State: provision.Building, Name: "name-b", Holds: "i-b"},
+		"i-b":  {RequestID: "b", State: provision.Building, Name: "name-b", Holds: "i-b", Recorded: true, Named: true, SettledAt: settled},
+		"y":    {RequestID: "b", State: provision.Building, Name: "name-b", Holds: "i-b", SettledAt: settled},
 		"back": {RequestID: "a", State: provision.Failed, Name: "name-a", Gone: true},
 		"late": {RequestID: "a", State: provision.Failed, Name: "name-a", Recorded: true},
 		"odd":  {},
@@ -209,6 +210,40 @@ func TestOtherOrphans(t *testing.T) {
 	if counts, err := d.Orphans(t.Context()); err != nil || counts["explained"] != 2 || counts["reported"] != 1 {
 		t.Errorf("counts: %v, %v", counts, err)
 	}
+}
+
+// What is only to be reported is so from then on, and in its quarantine anew once it is
+// an orphan again.
+func TestAnOrphanThatIsOnlyToBeReported(t *testing.T) {
+	d := open(t)
+	itsMark := d.failedRequest("a")
+	deleting.Installation = d.identity().Installation
+	s := sighting("x", "a", itsMark)
+	d.round(deleting, s)
+	due := d.round(deleting, s)
+	if len(due) != 1 {
+		t.Fatalf("after two rounds: %+v", due)
+	}
+	doubtful := s
+	doubtful.Unknown, doubtful.Why = true, "it may have taken the place of another"
+	if due := d.round(deleting, doubtful); len(due) != 0 {
+		t.Errorf("it may be deleted: %+v", due)
+	}
+	d.wantOrphan("x", "unknown_mark")
+	if got := one[string](d, `select coalesce(error_message, '') from orphans`); got != doubtful.Why {
+		t.Errorf("nobody is told why: %q", got)
+	}
+	if ok, err := d.IntendDeletion(t.Context(), due[0], deleting); ok || err != nil {
+		t.Errorf("its deletion is intended: %v, %v", ok, err)
+	}
+	if due := d.round(deleting, s); len(due) != 0 {
+		t.Errorf("it is due at once: %+v", due)
+	}
+	d.wantOrphan("x", "quarantine")
+	if due := d.round(deleting, s); len(due) != 1 {
+		t.Errorf("after two rounds more: %+v", due)
+	}
+	d.wantEvents("a", "accepted:pending orphan:failed orphan:failed")
 }
 
 // What was taken for gone and comes back is told once, and never due.
