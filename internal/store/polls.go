@@ -10,9 +10,11 @@ import (
 )
 
 // Reads are harmless, so moving the next look forward is lease enough. Nobody
-// needs to look at the instance of a request that ended.
+// needs to look at the instance of a request that ended. The region is the request's:
+// that of each row is looked up, as it is read all the same right after.
 var claimPollsSQL = fairly("instance_id, request_id",
-	"instances where next_look_at <= now() + make_interval(secs => $5)", "next_look_at") + `,
+	"instances where next_look_at <= now() + make_interval(secs => $5) and $6 = (select q.region from requests q where q.request_id = instances.request_id)",
+	"next_look_at") + `,
 claimed as (
 	update instances i set looks = i.looks + 1, next_look_at = case
 		when (select r.state from requests r where r.request_id = i.request_id) = 'building' then now() + make_interval(secs => $4) end
@@ -36,7 +38,7 @@ where c.next_look_at is not null`
 
 // ClaimPolls implements provision.PollStore.
 func (s *Store) ClaimPolls(ctx context.Context, q provision.ClaimQuery) ([]provision.PollClaim, error) {
-	rows, err := s.pool.Query(ctx, claimPollsSQL, q.Served.Projects, most(q), q.Limit, seconds(q.Lease), seconds(q.Slack))
+	rows, err := s.pool.Query(ctx, claimPollsSQL, q.Served.Projects, most(q), q.Limit, seconds(q.Lease), seconds(q.Slack), q.Served.Region)
 	if err != nil {
 		return nil, translate(err)
 	}

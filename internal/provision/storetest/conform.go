@@ -36,6 +36,7 @@ func Conform(t *testing.T, run func(t *testing.T, check func(t *testing.T, s Sto
 		"what is taken and then refused":   rejectingWhatIsTaken,
 		"a claim holds":                    claimHolds,
 		"a claim asks for what is served":  claimIsServed,
+		"a region is served by itself":     regionIsServed,
 		"projects take turns":              turns,
 		"a late outcome":                   lateOutcome,
 		"an outcome is recorded once":      recordedOnce,

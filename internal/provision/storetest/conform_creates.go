@@ -101,6 +101,31 @@ func claimIsServed(b *bench) {
 	}
 }
 
+// What is looked for and what is built belong to workers of its region, too: in another
+// one nobody finds it.
+func regionIsServed(b *bench) {
+	b.accept("built", "lost")
+	for _, c := range b.creates() {
+		if c.RequestID == "built" {
+			b.record(made(c))
+		} else {
+			b.record(failed(c, provision.OutcomeUnknown, provision.ClassLost, provision.Next{State: provision.Creating}))
+		}
+	}
+	b.sleep(time.Minute)
+	elsewhere := b.query(100)
+	elsewhere.Served.Region = "elsewhere"
+	polls, err := b.ClaimPolls(b.t.Context(), elsewhere)
+	b.must(err)
+	looks, err := b.ClaimLooks(b.t.Context(), elsewhere)
+	b.must(err)
+	if len(polls)+len(looks) > 0 {
+		b.t.Fatalf("a worker of another region claimed %+v and %+v", polls, looks)
+	}
+	b.poll()
+	b.look()
+}
+
 func turns(b *bench) {
 	b.must(b.NoteMarksSeen(b.t.Context(), other))
 	b.accept("a", "b", "c", "d")

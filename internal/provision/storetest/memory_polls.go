@@ -14,7 +14,7 @@ func (m *Memory) ClaimPolls(_ context.Context, q provision.ClaimQuery) (claims [
 	var all []claimable
 	until := m.now().Add(q.Slack)
 	for id, i := range m.instances {
-		if !i.due.IsZero() && !i.due.After(until) {
+		if !i.due.IsZero() && !i.due.After(until) && m.requests[i.requestID].Region == q.Served.Region {
 			all = append(all, claimable{id, i.projectID, i.due})
 		}
 	}
