@@ -87,6 +87,8 @@ func (r rows) MarkPublished(ctx context.Context, p provision.Published) error {
 	return write(r.process, "mark published", func() error { return r.db().MarkPublished(ctx, p) })
 }
 
+func (r rows) Waited(ctx context.Context) (time.Duration, error) { return r.db().Waited(ctx) }
+
 // calls is the cloud as a process sees it.
 type calls struct {
 	*process

@@ -89,6 +89,10 @@ func (r rows) MarkPublished(ctx context.Context, p provision.Published) error {
 	return r.write("mark published", func() error { return r.w.store.MarkPublished(ctx, p) })
 }
 
+func (r rows) Waited(ctx context.Context) (time.Duration, error) {
+	return look(r.process, "oldest event", func() (time.Duration, error) { return r.w.store.Waited(ctx) })
+}
+
 func (r rows) Budgets(ctx context.Context, scopes []string) (states map[string]*provision.BudgetState, now time.Time, err error) {
 	states, err = look(r.process, "budgets", func() (s map[string]*provision.BudgetState, err error) {
 		s, now, err = r.w.store.Budgets(ctx, scopes)

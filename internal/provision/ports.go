@@ -301,4 +301,7 @@ type RelayStore interface {
 	// MarkPublished notes what the stream holds. The place is noted only if it still
 	// is what p begins at.
 	MarkPublished(ctx context.Context, p Published) error
+	// Waited returns how long the oldest event that is not noted as published has
+	// waited; 0: there is none.
+	Waited(ctx context.Context) (time.Duration, error)
 }

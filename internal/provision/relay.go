@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -19,34 +20,65 @@ type Relay struct {
 	Due       Bell
 }
 
+// stalled is how long an event waits until workers that do not lead say so.
+const stalled = 30 * time.Second
+
 // Run relays while this worker has the lead, until ctx ends; then it sends what
 // is left while work lasts.
 func (r *Relay) Run(ctx, work context.Context) {
+	var failed error // why this worker gave the lead away, at gaveUp
+	var gaveUp time.Time
 	repeat(ctx, "relay", r.Health, nil, func(ctx context.Context) (bool, error) {
 		release, ok, err := r.Store.Lead(ctx)
-		if err != nil || !ok {
+		if err != nil {
 			return false, err
 		}
+		if !ok {
+			return false, r.follow(ctx, failed, gaveUp)
+		}
 		defer release()
-		leading, stop := context.WithCancel(ctx)
-		defer stop()
-		var failed error
-		repeat(leading, "relay", r.Health, r.Due, func(ctx context.Context) (bool, error) {
-			more, err := r.Round(ctx)
-			if err != nil { // give the lead away: somebody else may fare better
-				failed = err
-				stop()
-			}
-			if !more {
-				Bell(nil).wait(ctx, r.Rest)
-			}
-			return more, err
-		})
-		for more := failed == nil && ctx.Err() != nil; more; {
-			more, failed = r.Round(work)
+		if failed = r.lead(ctx, work); failed != nil {
+			gaveUp = time.Now()
 		}
 		return false, failed
 	})
+}
+
+// lead relays until ctx ends or something fails: somebody else may fare better.
+func (r *Relay) lead(ctx, work context.Context) (failed error) {
+	leading, stop := context.WithCancel(ctx)
+	defer stop()
+	repeat(leading, "relay", r.Health, r.Due, func(ctx context.Context) (bool, error) {
+		more, err := r.Round(ctx)
+		if err != nil {
+			failed = err
+			stop()
+		}
+		if !more {
+			Bell(nil).wait(ctx, r.Rest)
+		}
+		return more, err
+	})
+	for more := failed == nil && ctx.Err() != nil; more; {
+		more, failed = r.Round(work)
+	}
+	return failed
+}
+
+// follow says how the relay does while another worker leads, or seems to: the server
+// may not know yet that it is gone. After a failure of this worker's own that is not
+// well before what waited then is published.
+func (r *Relay) follow(ctx context.Context, failed error, gaveUp time.Time) error {
+	waited, err := r.Store.Waited(ctx)
+	switch {
+	case err != nil:
+		return err
+	case failed != nil && waited >= time.Since(gaveUp):
+		return failed
+	case waited >= stalled:
+		return fmt.Errorf("an event has waited for %v to be published by the worker that leads the relay: see what that one says on /readyz, or whether it is cut off", waited.Round(time.Second))
+	}
+	return nil
 }
 
 // Round publishes one batch of events and notes how far the stream is known then. It

@@ -172,7 +172,7 @@ func TestWhatWorkersDoTouchesOnlyWhatLives(t *testing.T) {
 			t.Errorf("%s touches %d pages with a long history, %d with a short one", name, is.pages, was.pages)
 		}
 	}
-	for name, index := range map[string]string{"claim creates": "requests_to_call", "claim looks": "requests_to_look", "claim polls": "instances_to_look", "unpublished": "outbox_pkey"} {
+	for name, index := range map[string]string{"claim creates": "requests_to_call", "claim looks": "requests_to_look", "claim polls": "instances_to_look", "unpublished": "outbox_pkey", "waited": "outbox_pkey"} {
 		if !slices.Contains(after[name].indexes, index) {
 			t.Errorf("%s does not use %s but %v", name, index, after[name].indexes)
 		}
@@ -275,6 +275,7 @@ func (d *db) hotPath(e *explained) map[string]touched {
 	})
 	var events []provision.Event
 	published := provision.Published{}
+	step("waited", func() error { _, err := e.Waited(ctx); return err })
 	step("unpublished", func() (err error) { events, published.After, err = e.Unpublished(ctx, 1000); return err })
 	for _, event := range events {
 		published.Batches, published.Last = append(published.Batches, event.Batch), uint64(event.ID)

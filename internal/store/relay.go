@@ -63,6 +63,17 @@ func (s *Store) Unpublished(ctx context.Context, limit int) (events []provision.
 	return events, after, translate(err)
 }
 
+// The events of a batch are of one statement, and so of one time.
+const waitedSQL = `
+select coalesce(extract(epoch from now() - (select at from events where id = (select events[1] from outbox order by batch limit 1))), 0)::float8`
+
+// Waited implements provision.RelayStore.
+func (s *Store) Waited(ctx context.Context) (time.Duration, error) {
+	var secs float64
+	err := s.pool.QueryRow(ctx, waitedSQL).Scan(&secs)
+	return duration(secs), translate(err)
+}
+
 // What a batch has beside the events in $1 stays. Ids are sorted in a batch, so one that
 // has none of them is passed over by its ends.
 const leaveOutSQL = `

@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +32,38 @@ func TestOneRelayLeads(t *testing.T) {
 		t.Fatal("the lead was not given back", err)
 	}
 	release()
+}
+
+// The session of a worker whose machine is gone holds the lead until the server knows,
+// so it is to find out soon; and what waits meanwhile is told by all others.
+func TestALeadThatNobodyUses(t *testing.T) {
+	d := open(t)
+	for name, want := range map[string]string{"tcp_keepalives_idle": "4", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "2", "tcp_user_timeout": "8000"} {
+		if got, err := d.Setting(t.Context(), name); err != nil || got != want {
+			t.Errorf("%s of the server is %s, want %s: %v", name, got, want, err)
+		}
+	}
+	d.accept("a")
+	d.exec(`update events set at = now() - interval '1 minute'`)
+	gone, ok, err := d.Lead(t.Context())
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	defer gone()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	health := provision.NewHealth(slog.New(slog.DiscardHandler))
+	relay := &provision.Relay{Store: d, Health: health}
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { relay.Run(ctx, ctx) })
+	defer cancel()
+	for ; ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+		if p := health.Problems(); len(p) == 1 && p[0].Part == "relay" && strings.Contains(p[0].Error, "has waited for 1m") {
+			return
+		}
+	}
+	t.Errorf("told: %v", health.Problems())
 }
 
 // wantOutbox compares what is unpublished, and the place it belongs behind.

@@ -87,6 +87,7 @@ func migrator(url string, files fs.FS, locked bool) (*goose.Provider, *sql.DB, e
 		return nil, nil, errURL
 	}
 	cfg.ConnectTimeout = connectTimeout
+	watched(cfg)
 	db := stdlib.OpenDB(*cfg)
 	db.SetMaxOpenConns(2)
 	db.SetConnMaxIdleTime(time.Second)

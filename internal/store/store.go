@@ -83,7 +83,7 @@ func open(ctx context.Context, c Config, notice pgconn.NoticeHandler) (*Store, e
 	cfg.PingTimeout = pingTimeout
 	cfg.MaxConnLifetimeJitter = 5 * time.Minute
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
-	cfg.ConnConfig.DialFunc = dialer().DialContext
+	watched(cfg.ConnConfig)
 	setDefault(cfg.ConnConfig.RuntimeParams, "application_name", "ddsworker")
 	setDefault(cfg.ConnConfig.RuntimeParams, "statement_timeout", statementTimeout)
 	for name, value := range steadyPlans {

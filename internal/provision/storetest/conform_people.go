@@ -27,8 +27,20 @@ func telling(b *bench) {
 			b.t.Fatalf("events %v, want %v", got, want)
 		}
 	}
+	waited := func(want time.Duration) {
+		b.t.Helper()
+		d, err := b.Waited(b.t.Context())
+		b.must(err)
+		if d.Round(time.Second) != want {
+			b.t.Fatalf("the oldest has waited for %v, want %v", d, want)
+		}
+	}
+	waited(0)
 	b.accept("a")
+	b.sleep(2 * time.Minute)
+	waited(2 * time.Minute)
 	unpublished(0, 100)
+	waited(2 * time.Minute)
 	b.accept("b")
 	unpublished(0, 100)
 	claims := b.creates()
@@ -48,6 +60,7 @@ func telling(b *bench) {
 	wantIDs(unpublished(0, 3), ids[:2]...) // whole batches
 	note := func(p provision.Published) { b.must(b.MarkPublished(b.t.Context(), p)) }
 	note(provision.Published{After: 0, Last: 40, Batches: batches[:2]})
+	waited(0)
 	wantIDs(unpublished(40, 1), ids[2:4]...) // one in any case
 	note(provision.Published{After: 40, Last: 42, IDs: ids[2:3]})
 	wantIDs(unpublished(42, 100), ids[3:]...)
@@ -59,6 +72,7 @@ func telling(b *bench) {
 	wantIDs(unpublished(0, 100), ids[4])
 	note(provision.Published{After: 0, Last: 1, IDs: ids})
 	wantIDs(unpublished(1, 100))
+	waited(0)
 }
 
 func lead(b *bench) {

@@ -67,6 +67,20 @@ func (m *Memory) MarkPublished(_ context.Context, p provision.Published) error {
 	return nil
 }
 
+// Waited implements provision.RelayStore.
+func (m *Memory) Waited(context.Context) (time.Duration, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	waiting := m.events[m.batched:]
+	if len(m.outbox) > 0 {
+		waiting = m.outbox[0]
+	}
+	if len(waiting) == 0 {
+		return 0, nil
+	}
+	return m.now().Sub(waiting[0].At), nil
+}
+
 // Budgets implements provision.BudgetStore.
 func (m *Memory) Budgets(_ context.Context, scopes []string) (map[string]*provision.BudgetState, time.Time, error) {
 	m.mu.Lock()
