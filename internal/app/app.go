@@ -115,6 +115,7 @@ func (a *App) act(ctx context.Context, p parts, ready *atomic.Bool) error {
 	if err != nil {
 		return err
 	}
+	p.health.Report(provision.PartWrites, nil) // nothing waits to be written yet
 	layout := a.layout(id, p.sealer.Recipients())
 	setUp := func(ctx context.Context) error { return a.streams(ctx, p.conn, layout) }
 	err = keepTrying(ctx, p.health, queue.PartStreams, func() error { return setUp(ctx) })

@@ -57,10 +57,10 @@ func outages() []outage {
 			cure, err := r.toPostgres.slow(150 * time.Millisecond)
 			return func() error { cure(); return nil }, err
 		}},
-		{name: "Postgres is read-only", part: "database", begin: readOnly},
+		{name: "Postgres is read-only", part: "database writes", begin: readOnly},
 		{name: "Postgres is out of connections", part: "database", begin: outOfConnections},
-		{name: "Postgres reports deadlocks", part: "database", begin: raising("40P01")},
-		{name: "Postgres reports serialization failures", part: "database", begin: raising("40001")},
+		{name: "Postgres reports deadlocks", part: "database writes", begin: raising("40P01")},
+		{name: "Postgres reports serialization failures", part: "database writes", begin: raising("40001")},
 		{name: "the cloud hangs", part: "calls to the cloud", begin: func(_ context.Context, r *outageRun) (func() error, error) {
 			goOn := r.cloud.hang()
 			return func() error { goOn(); return nil }, nil

@@ -97,23 +97,26 @@ func (c *collector[T]) flush(ctx context.Context, first handed[T]) {
 // ctx ends. The other rows are written even if bad fails.
 func writeAll[T any](ctx context.Context, h *Health, batch []T,
 	write func(context.Context, []T) error, bad func(context.Context, T, error) error) error {
-	for failures := 1; ; failures++ {
+	for failures := 0; ; failures++ {
 		err := write(ctx, batch)
-		if errors.Is(err, ErrUnstorable) {
+		counted := min(failures, 1)
+		switch {
+		case errors.Is(err, ErrUnstorable):
+			h.wrote(nil, -counted)
 			if len(batch) == 1 {
 				return bad(ctx, batch[0], err)
 			}
 			half := len(batch) / 2
 			return errors.Join(writeAll(ctx, h, batch[:half], write, bad), writeAll(ctx, h, batch[half:], write, bad))
-		}
-		h.Report(PartDatabase, err)
-		if err == nil {
+		case err == nil:
+			h.wrote(nil, -counted)
 			return nil
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
+			h.wrote(err, -counted)
 			return errors.Join(ctx.Err(), err)
 		}
-		Bell(nil).wait(ctx, expDelay(pauseMin, pauseMax, failures))
+		h.wrote(err, 1-counted)
+		Bell(nil).wait(ctx, expDelay(pauseMin, pauseMax, failures+1))
 	}
 }
 

@@ -80,8 +80,42 @@ func TestWritingEndsWithItsContext(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("it ended with %v", err)
 		}
-		if p := h.Problems(); len(p) != 1 || p[0].Part != "database" || p[0].Error != "down" {
+		if p := h.Problems(); len(p) != 1 || p[0].Part != "database writes" || p[0].Error != "down" {
 			t.Errorf("problems %v", p)
+		}
+	})
+}
+
+// The database answers, takes what one writer writes, and refuses what another one does.
+func TestWritesAreInTroubleUntilAllWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, refused := quietHealth(), errors.New("permission denied")
+		var writers sync.WaitGroup
+		for _, tries := range []int{5, 10} {
+			writers.Go(func() {
+				_ = writeOne(t.Context(), h, 1, func(context.Context, []int) error {
+					if tries--; tries > 0 {
+						return refused
+					}
+					return nil
+				})
+			})
+		}
+		time.Sleep(time.Millisecond)
+		began := h.Problems()
+		for range 50 {
+			h.Report(PartDatabase, nil)
+			if err := writeOne(t.Context(), h, 1, func(context.Context, []int) error { return nil }); err != nil {
+				t.Error(err)
+			}
+			if p := h.Problems(); len(p) != 1 || p[0] != (Problem{PartWrites, refused.Error(), began[0].Since}) {
+				t.Fatalf("after %v: %v, in the beginning %v", time.Since(began[0].Since), p, began)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		writers.Wait()
+		if p := h.Problems(); len(p) > 0 {
+			t.Error(p)
 		}
 	})
 }

@@ -16,6 +16,8 @@ type Health struct {
 	log   *slog.Logger
 	mu    sync.Mutex
 	parts map[string]*part
+	// unwritten is how many writes failed and are tried again.
+	unwritten int
 	// unanswered is how many calls to the cloud in a row had no usable answer.
 	unanswered int
 }
@@ -34,8 +36,12 @@ type Problem struct {
 	Since time.Time `json:"since"`
 }
 
-// PartDatabase is Postgres, as Health names it.
-const PartDatabase = "database"
+// PartDatabase is Postgres, as Health names it, and PartWrites that it takes what is
+// written: it may answer and refuse that, when it is read-only or its disk is full.
+const (
+	PartDatabase = "database"
+	PartWrites   = "database writes"
+)
 
 // quiet is how long a part that goes up and down is not logged again.
 const quiet = 10 * time.Second
@@ -48,11 +54,26 @@ func NewHealth(log *slog.Logger) *Health {
 // Report says how a part is doing; nil means well. A cancelled context says
 // nothing about a part.
 func (h *Health) Report(name string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.report(name, err)
+}
+
+// wrote says how a write went, and how many more are tried again from now on. As
+// many write at once, they are well only when none of them is.
+func (h *Health) wrote(err error, more int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unwritten += more
+	if err != nil || h.unwritten == 0 {
+		h.report(PartWrites, err)
+	}
+}
+
+func (h *Health) report(name string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	p := h.parts[name]
 	if p == nil {
 		p = &part{}

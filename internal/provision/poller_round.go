@@ -106,8 +106,7 @@ func (r *reading) tell() {
 func (r *reading) judge(l *watched) PollResult {
 	p, c, seen := r.p, l.claim, l.poll
 	if i := seen.Instance; i != nil && !c.MarksSeen && i.Tags[TagRequest] == c.Mark {
-		err := p.Store.NoteMarksSeen(r.work, c.ProjectID)
-		p.Health.Report(PartDatabase, err)
+		p.Health.wrote(p.Store.NoteMarksSeen(r.work, c.ProjectID), 0)
 	}
 	// Its age by now: what was seen was so a little earlier.
 	now := time.Now()

@@ -161,8 +161,7 @@ func (r *Reconciler) adopted(ctx context.Context, c LookClaim, result LookResult
 	r.Log.Debug("adopted an instance whose create answer was not known", "request", c.RequestID,
 		"instance", result.Adopt.ID, "orphans", len(result.Orphans))
 	if !c.MarksSeen && result.Adopt.Tags[TagRequest] == c.Mark {
-		err := r.Store.NoteMarksSeen(ctx, c.ProjectID)
-		r.Health.Report(PartDatabase, err)
+		r.Health.wrote(r.Store.NoteMarksSeen(ctx, c.ProjectID), 0)
 	}
 }
 
