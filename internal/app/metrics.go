@@ -45,7 +45,7 @@ func newMetrics(db *store.Store, version string) *metrics {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "ddsworker_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.calls, m.messages, m.events, m.clear, m.waits, build, &liveRequests{db: db}, orphans{db},
+	m.registry.MustRegister(m.calls, m.messages, m.events, m.clear, m.waits, build, &liveRequests{count: db.LiveRequests}, orphans{db},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -94,15 +94,16 @@ func (g ceilingGauge) Collect(ch chan<- prometheus.Metric) {
 
 // liveRequests counts the requests that have not ended when it is scraped, but not
 // before a hundred times of what counting took has passed: beside a million, several
-// who scrape often would have nothing else counted.
+// who scrape often would have nothing else counted. What cannot be counted is as it was.
 type liveRequests struct {
-	db     *store.Store
+	count  func(context.Context) (map[provision.State]int, error)
 	mu     sync.Mutex
 	counts map[provision.State]int
 	due    time.Time
 }
 
-const countLimit = 10 * time.Second
+// countLimit leaves most of the ten seconds that Prometheus waits for a whole scrape.
+const countLimit = 2 * time.Second
 
 var liveDesc = prometheus.NewDesc("ddsworker_live_requests", "Requests of the whole fleet that have not ended, by state.", []string{"state"}, nil)
 
@@ -114,12 +115,13 @@ func (l *liveRequests) Collect(ch chan<- prometheus.Metric) {
 	if began := time.Now(); !began.Before(l.due) {
 		ctx, cancel := context.WithTimeout(context.Background(), countLimit)
 		defer cancel()
-		counts, err := l.db.LiveRequests(ctx)
-		if err != nil {
+		counts, err := l.count(ctx)
+		l.due = time.Now().Add(100 * time.Since(began))
+		if err == nil {
+			l.counts = counts
+		} else if l.counts == nil {
 			ch <- prometheus.NewInvalidMetric(liveDesc, err)
-			return
 		}
-		l.counts, l.due = counts, time.Now().Add(100*time.Since(began))
 	}
 	for state, n := range l.counts {
 		ch <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, float64(n), string(state))
@@ -134,7 +136,7 @@ var orphansDesc = prometheus.NewDesc("ddsworker_orphans", "Instances with a mark
 func (o orphans) Describe(ch chan<- *prometheus.Desc) { ch <- orphansDesc }
 
 func (o orphans) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), countLimit)
 	defer cancel()
 	counts, err := o.db.Orphans(ctx)
 	if err != nil {
