@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"ddsworker/internal/provision"
@@ -29,17 +28,26 @@ type follower struct {
 	tracked
 	row    int
 	result result
+	events chan provision.Event
+	done   chan struct{} // closed when nobody takes events any more
+	ended  bool
+}
+
+func newFollower(w *waiter, t tracked, row int) *follower {
+	return &follower{waiter: w, tracked: t, row: row, result: result{ID: t.id, Name: t.name, Sequence: t.sequence},
+		events: make(chan provision.Event, 16), done: make(chan struct{})}
+}
+
+// hand gives an event to the follower, unless it has ended.
+func (f *follower) hand(e provision.Event) {
+	select {
+	case f.events <- e:
+	case <-f.done:
+	}
 }
 
 // follow keeps result up to date and tells whether the request ended before ctx.
 func (f *follower) follow(ctx context.Context) bool {
-	ctx, stop := context.WithCancel(ctx)
-	events := make(chan provision.Event)
-	var reader sync.WaitGroup
-	defer reader.Wait()
-	defer stop()
-	reader.Go(func() { f.read(ctx, events) })
-
 	// A request that had our chosen id before us may have ended long ago. Its end
 	// is ours only if our message is not refused, which takes a worker to tell.
 	settled := !f.reused
@@ -47,10 +55,9 @@ func (f *follower) follow(ctx context.Context) bool {
 	silent := time.After(silence)
 	for {
 		select {
-		case e, open := <-events:
-			if !open {
-				return false
-			}
+		case <-ctx.Done():
+			return false
+		case e := <-f.events:
 			if f.sequence != 0 && e.Concerns == f.sequence {
 				f.result.State, f.result.Error = provision.Rejected, e.Error
 				return true
@@ -71,22 +78,6 @@ func (f *follower) follow(ctx context.Context) bool {
 			}
 			settled = !f.isQueued(ctx)
 			later = time.After(refusalDelay)
-		}
-	}
-}
-
-// read hands the request's events on until ctx ends.
-func (f *follower) read(ctx context.Context, events chan<- provision.Event) {
-	defer close(events)
-	for e, err := range queue.Watch(ctx, f.js, f.id) {
-		if err != nil {
-			f.screen.trouble(err)
-			continue
-		}
-		select {
-		case events <- e:
-		case <-ctx.Done():
-			return
 		}
 	}
 }

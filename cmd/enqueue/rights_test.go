@@ -20,7 +20,8 @@ func TestNarrowRightsSuffice(t *testing.T) {
 			Publish: &server.SubjectPermission{Allow: []string{
 				"dds.requests", "$JS.API.STREAM.INFO.DDS_REQUESTS",
 				"$JS.API.STREAM.INFO.DDS_EVENTS", "$JS.API.DIRECT.GET.DDS_EVENTS.dds.events.*",
-				"$JS.API.CONSUMER.CREATE.DDS_EVENTS.*.dds.events.*", "$JS.API.CONSUMER.MSG.NEXT.DDS_EVENTS.*",
+				"$JS.API.CONSUMER.CREATE.DDS_EVENTS.*", "$JS.API.CONSUMER.CREATE.DDS_EVENTS.*.dds.events.*",
+				"$JS.API.CONSUMER.MSG.NEXT.DDS_EVENTS.*", "$JS.API.CONSUMER.DELETE.DDS_EVENTS.*",
 			}},
 			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_publisher.>"}},
 		}}},
@@ -60,5 +61,10 @@ func TestNarrowRightsSuffice(t *testing.T) {
 		if strings.Contains(c.stderr, "refused") {
 			t.Errorf("the server refused something:\n%s", c.stderr)
 		}
+	}
+	c := enqueue(t, "", "wait", "new", "used")
+	c.expect(t, 0, "used: ready, instance in-1")
+	if strings.Contains(c.stderr, "refused") {
+		t.Errorf("the server refused something:\n%s", c.stderr)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,35 +82,60 @@ type waiter struct {
 func (w *waiter) wait(ctx context.Context, all []tracked) error {
 	limited, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	results, ended := make([]result, len(all)), make([]bool, len(all))
-	w.screen.start(all)
-	var group sync.WaitGroup
+	followers := make([]*follower, len(all))
 	for i, t := range all {
-		group.Go(func() {
-			f := follower{waiter: w, tracked: t, row: i, result: result{ID: t.id, Name: t.name, Sequence: t.sequence}}
-			ended[i] = f.follow(limited)
-			results[i] = f.result
-			if ended[i] {
+		followers[i] = newFollower(w, t, i)
+	}
+	w.screen.start(all)
+	var reading, following sync.WaitGroup
+	w.read(limited, &reading, followers)
+	for i, f := range followers {
+		following.Go(func() {
+			defer close(f.done)
+			if f.ended = f.follow(limited); f.ended {
 				w.out.waited(f.result)
 				w.screen.finish(i, f.result)
 			}
 		})
 	}
-	group.Wait()
+	following.Wait()
+	cancel()
+	reading.Wait()
 	w.screen.stop()
 
 	var open []string
 	failed := 0
-	for i, r := range results {
+	for _, f := range followers {
 		switch {
-		case !ended[i]:
-			open = append(open, shellWord(r.ID))
-			w.out.waited(r)
-		case r.State != provision.Ready:
+		case !f.ended:
+			open = append(open, shellWord(f.id))
+			w.out.waited(f.result)
+		case f.result.State != provision.Ready:
 			failed++
 		}
 	}
 	return w.conclude(ctx, len(all), failed, open)
+}
+
+// read starts to hand the events to the followers, through as few consumers as can be,
+// until ctx ends.
+func (w *waiter) read(ctx context.Context, reading *sync.WaitGroup, followers []*follower) {
+	for some := range slices.Chunk(followers, queue.MaxWatched) {
+		byID, ids := map[string]*follower{}, []string{}
+		for _, f := range some {
+			byID[f.id] = f
+			ids = append(ids, f.id)
+		}
+		reading.Go(func() {
+			for e, err := range queue.Watch(ctx, w.js, ids...) {
+				if err != nil {
+					w.screen.trouble(err)
+					continue
+				}
+				byID[e.RequestID].hand(e)
+			}
+		})
+	}
 }
 
 // conclude turns what came of all requests into the program's end.

@@ -138,6 +138,32 @@ func TestWaitUntilReady(t *testing.T) {
 	}
 }
 
+// A stream takes a limited number of consumers, here one, and who waits next needs it.
+func TestWaitForManyThroughOneConsumer(t *testing.T) {
+	js := startNATS(t, queue.Layout{})
+	stream, err := js.Stream(t.Context(), queue.EventsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	config.MaxConsumers = 1
+	if err := js.DeleteStream(t.Context(), queue.EventsStream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	(&worker{js: js}).serve(t, func(message) []provision.Event { return life() })
+	bodies := strings.Repeat(single("test-one", canary), 20)
+	for range 2 {
+		c := enqueue(t, bodies, "create", "-f", "-", "--wait")
+		c.expect(t, 0)
+		if n := strings.Count(c.stderr, "ready, instance in-1"); n != 20 || strings.Contains(c.stderr, "no events for now") {
+			t.Errorf("%d of 20 requests are ready; standard error:\n%s", n, c.stderr)
+		}
+	}
+}
+
 func TestWaitForRequestsThatDoNotBecomeReady(t *testing.T) {
 	js := startNATS(t, queue.Layout{})
 	ends := map[string]provision.Event{

@@ -181,6 +181,11 @@ func TestLeastRightsSuffice(t *testing.T) {
 		return s.nats.messages(t, "DDS_REJECTED") == 1 && s.count(`select count(*) from outbox`) == 0
 	})
 	s.nats.connect(t, s.ca, "worker").canAskForTheLastEvent(t)
+	var plain string
+	if err := s.db.QueryRow(t.Context(), `select request_id from requests where request_id <> 'first'`).Scan(&plain); err != nil {
+		t.Fatal(err)
+	}
+	s.enqueue("wait", "first", plain) // through one consumer
 
 	var encrypted, all int
 	err := s.db.QueryRow(t.Context(), `select count(*) filter (where ssl), count(*) from pg_stat_ssl join pg_stat_activity using (pid)

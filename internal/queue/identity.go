@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -58,34 +57,18 @@ func LastEvent(ctx context.Context, js jetstream.JetStream) (provision.Event, er
 // cannot be read is nobody's event.
 func EachEvent(ctx context.Context, js jetstream.JetStream, do func(provision.Event) error) error {
 	const op = "read the events in stream " + EventsStream
-	config := jetstream.ConsumerConfig{
-		FilterSubject: eventsPrefix + "*", DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Minute, MemoryStorage: true, Replicas: 1,
-	}
-	consumer, err := js.CreateConsumer(ctx, EventsStream, config)
+	reader, err := readEvents(ctx, js, eventsPrefix+"*")
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	left := consumer.CachedInfo().NumPending
-	iterator, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat))
-	if err != nil {
-		return fmt.Errorf("%s: %w", op, err)
-	}
-	defer iterator.Stop()
-	for expected := uint64(1); expected <= left; expected++ {
-		msg, err := iterator.Next(jetstream.NextContext(ctx))
+	defer reader.close()
+	for left := reader.consumer.CachedInfo().NumPending; left > 0; left-- {
+		msg, err := reader.next(ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", op, err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("%s: %w", op, err)
-		}
-		if meta.Sequence.Consumer != expected {
-			return fmt.Errorf("%s: delivery %d came instead of %d: try again", op, meta.Sequence.Consumer, expected)
 		}
 		if e, err := ParseEvent(msg.Headers(), msg.Data()); err == nil {
 			if err := do(e); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func rights() map[string][]string {
 			"$JS.API.STREAM.INFO.*", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*",
 			"$JS.API.CONSUMER.INFO.DDS_REQUESTS.worker", "$JS.API.CONSUMER.CREATE.DDS_REQUESTS.worker",
 			"$JS.API.DIRECT.GET.DDS_EVENTS.dds.events.*",
-			"$JS.API.CONSUMER.CREATE.DDS_EVENTS.*.dds.events.*", "$JS.API.CONSUMER.MSG.NEXT.DDS_EVENTS.*",
+			"$JS.API.CONSUMER.CREATE.DDS_EVENTS.*.dds.events.*", "$JS.API.CONSUMER.MSG.NEXT.DDS_EVENTS.*", "$JS.API.CONSUMER.DELETE.DDS_EVENTS.*",
 		},
 		"worker": {
 			"$JS.API.STREAM.INFO.*",
@@ -32,7 +33,8 @@ func rights() map[string][]string {
 		"publisher": {
 			"dds.requests", "$JS.API.STREAM.INFO.DDS_REQUESTS",
 			"$JS.API.STREAM.INFO.DDS_EVENTS", "$JS.API.DIRECT.GET.DDS_EVENTS.dds.events.*",
-			"$JS.API.CONSUMER.CREATE.DDS_EVENTS.*.dds.events.*", "$JS.API.CONSUMER.MSG.NEXT.DDS_EVENTS.*",
+			"$JS.API.CONSUMER.CREATE.DDS_EVENTS.*", "$JS.API.CONSUMER.CREATE.DDS_EVENTS.*.dds.events.*",
+			"$JS.API.CONSUMER.MSG.NEXT.DDS_EVENTS.*", "$JS.API.CONSUMER.DELETE.DDS_EVENTS.*",
 		},
 	}
 }
@@ -129,12 +131,18 @@ func TestNarrowRightsSuffice(t *testing.T) {
 					t.Errorf("message %d waits: %v, %v", i, waits, err)
 				}
 			}
-			for e, err := range Watch(deadline(t), c.JetStream(), "one") {
-				if err != nil || e.ID == 2 {
-					return err
+			for _, ids := range [][]string{{"one"}, {"one", "two"}} {
+				last := int64(0)
+				for e, err := range Watch(deadline(t), c.JetStream(), ids...) {
+					if last = e.ID; err != nil || last == 2 {
+						break
+					}
+				}
+				if last != 2 {
+					return fmt.Errorf("the events of %v ended", ids)
 				}
 			}
-			return errors.New("the events ended")
+			return nil
 		}},
 		{"publisher", func(c *Conn) error {
 			stream, err := c.JetStream().Stream(t.Context(), EventsStream)

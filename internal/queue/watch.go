@@ -13,18 +13,26 @@ import (
 	"ddsworker/internal/provision"
 )
 
-// Watch yields the events of a request in their order, each once, from the
-// first that the stream still has, and then those to come. It ends with ctx or
-// when the caller stops.
+// MaxWatched is how many requests one Watch should follow: each makes one consumer, and
+// a server compares each of its subjects with each other one.
+const MaxWatched = 500
+
+// Watch yields the events of requests in their order, each once, from the first that
+// the stream still has, and then those to come. It ends with ctx or when the caller
+// stops. All of the requests share one consumer, as a stream takes a limited number.
 //
 // A pair with an error is no event: it says, once, why there are none for now.
 // Watch keeps trying meanwhile.
-func Watch(ctx context.Context, js jetstream.JetStream, requestID string) iter.Seq2[provision.Event, error] {
+func Watch(ctx context.Context, js jetstream.JetStream, requestIDs ...string) iter.Seq2[provision.Event, error] {
 	return func(yield func(provision.Event, error) bool) {
-		w := &watcher{js: js, id: requestID, subject: EventSubject(requestID), yield: yield, pause: backoff.NewExponentialBackOff(
+		w := &watcher{js: js, last: map[string]int64{}, yield: yield, pause: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(250*time.Millisecond),
 			backoff.WithMaxInterval(5*time.Second),
 			backoff.WithMaxElapsedTime(0))}
+		for _, id := range requestIDs {
+			w.subjects = append(w.subjects, EventSubject(id))
+			w.last[id] = 0
+		}
 		for {
 			err := w.follow(ctx)
 			if ctx.Err() != nil || errors.Is(err, errStopped) {
@@ -48,70 +56,45 @@ var errStopped = errors.New("the caller stopped")
 // watcher is one Watch.
 type watcher struct {
 	js       jetstream.JetStream
-	id       string
-	subject  string
+	subjects []string
 	yield    func(provision.Event, error) bool
 	pause    *backoff.ExponentialBackOff
-	last     int64 // id of the last event that was yielded
-	troubled bool  // an error was yielded, and no event since
+	last     map[string]int64 // id of the last event that was yielded of each request
+	troubled bool             // an error was yielded, and no event since
 }
 
-// follow reads the subject from its beginning through a consumer of its own,
+// follow reads the subjects from their beginning through a consumer of its own,
 // leaves out what was yielded before, and returns when that consumer is lost.
 // A request has few events, so reading them again costs little, and it works
 // for a stream that was made anew as well.
 func (w *watcher) follow(ctx context.Context) error {
-	opening, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	consumer, err := w.js.CreateConsumer(opening, EventsStream, jetstream.ConsumerConfig{
-		FilterSubject:     w.subject,
-		DeliverPolicy:     jetstream.DeliverAllPolicy,
-		AckPolicy:         jetstream.AckNonePolicy,
-		InactiveThreshold: time.Minute,
-		MemoryStorage:     true,
-		Replicas:          1,
-	})
+	reader, err := readEvents(ctx, w.js, w.subjects...)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("stream %s is missing: run `worker migrate` or start a worker", EventsStream)
 	}
 	if err != nil {
-		return fmt.Errorf("watch %s: %w", w.subject, err)
+		return fmt.Errorf("watch stream %s: %w", EventsStream, err)
 	}
-	iterator, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat))
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", w.subject, err)
-	}
-	defer iterator.Stop()
-	for expected := uint64(1); ; expected++ {
-		msg, err := iterator.Next(jetstream.NextContext(ctx))
+	defer reader.close()
+	for {
+		msg, err := reader.next(ctx)
 		if err != nil {
-			return fmt.Errorf("watch %s: %w", w.subject, err)
+			return fmt.Errorf("watch stream %s: %w", EventsStream, err)
 		}
-		if err := w.hand(msg, expected); err != nil {
-			return err
+		if !w.hand(msg) {
+			return errStopped
 		}
 	}
 }
 
-// hand yields a message unless it was yielded before. Nothing is repeated to
-// this consumer, so a gap in the count of deliveries is an event that was lost
-// on the way.
-func (w *watcher) hand(msg jetstream.Msg, expected uint64) error {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", w.subject, err)
-	}
-	if meta.Sequence.Consumer != expected {
-		return fmt.Errorf("watch %s: delivery %d came instead of %d", w.subject, meta.Sequence.Consumer, expected)
-	}
+// hand yields a message unless it was yielded before, and tells whether to go on.
+func (w *watcher) hand(msg jetstream.Msg) bool {
 	e, err := ParseEvent(msg.Headers(), msg.Data())
-	if err != nil || e.RequestID != w.id || e.ID <= w.last {
-		return nil // not ours, or known
+	last, ours := w.last[e.RequestID]
+	if err != nil || !ours || e.ID <= last {
+		return true // nobody's, or known
 	}
-	w.last, w.troubled = e.ID, false
+	w.last[e.RequestID], w.troubled = e.ID, false
 	w.pause.Reset()
-	if !w.yield(e, nil) {
-		return errStopped
-	}
-	return nil
+	return w.yield(e, nil)
 }
