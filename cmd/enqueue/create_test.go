@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"os/user"
 	"strconv"
 	"strings"
@@ -270,6 +271,36 @@ func TestInterruptedBeforePublishing(t *testing.T) {
 		c.expect(t, 130, "interrupted")
 		if c.stdout != "" {
 			t.Errorf("standard output: %s", c.stdout)
+		}
+	}
+}
+
+// As in `enqueue … | head`: what is stored after nobody reads any more has ids that
+// somebody must know.
+func TestNobodyReadsStandardOutput(t *testing.T) {
+	js := startNATS(t, queue.Layout{})
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader.Close()
+	defer writer.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	var stderr strings.Builder
+	program := exec.CommandContext(ctx, os.Args[0], "create", "-f", "-")
+	program.Env = append(os.Environ(), asProgram+"=1")
+	program.Stdin, program.Stdout, program.Stderr = strings.NewReader(strings.Repeat(single("test-one", ""), 20)), writer, &stderr
+	if err := program.Run(); program.ProcessState.ExitCode() != exitFailed {
+		t.Errorf("%v, want exit code %d", err, exitFailed)
+	}
+	all := stored(t, js)
+	if len(all) != 20 || !strings.Contains(stderr.String(), "write to standard output: ") {
+		t.Errorf("%d of 20 requests are stored; standard error:\n%s", len(all), stderr.String())
+	}
+	for _, m := range all {
+		if id := m.Header.Get(jetstream.MsgIDHeader); !strings.Contains(stderr.String(), "stored test-one as request "+id+"\n") {
+			t.Errorf("nobody knows that %s is stored", id)
 		}
 	}
 }

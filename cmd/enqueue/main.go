@@ -9,9 +9,14 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
+	"syscall"
 )
 
 func main() {
+	// Where nobody reads standard output any more, as in `enqueue … | head`, writing
+	// fails instead of ending the program: it has to tell what is stored.
+	signal.Ignore(syscall.SIGPIPE)
 	p := &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	os.Exit(p.run(context.Background(), os.Args[1:]))
 }

@@ -19,7 +19,13 @@ import (
 
 var env envtest.Env
 
+// asProgram is set where the test binary is to be the program.
+const asProgram = "ENQUEUE_TEST_AS_PROGRAM"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
 	// What the developer's shell has set must not change the tests.
 	for _, name := range []string{"NATS_URL", "NATS_CREDS", "NATS_NKEY", "NATS_CA", "NATS_CERT", "NATS_KEY", "NATS_INBOX_PREFIX",
 		"DDS_PASSWORD", "DDS_PASSWORD_FILE", "DDS_RECIPIENT", "DDS_PROJECT_ID",

@@ -85,7 +85,7 @@ func (o *output) line(text []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if _, err := o.stdout.Write(append(text, '\n')); err != nil && o.err == nil {
-		o.err = fmt.Errorf("write to standard output: %w; what was published is stored all the same", err)
+		o.err = fmt.Errorf("write to standard output: %w; what standard error tells to be stored is stored all the same", err)
 	}
 }
 
