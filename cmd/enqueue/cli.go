@@ -23,6 +23,7 @@ const (
 	exitInput       = 2
 	exitNATS        = 3
 	exitTimeout     = 4
+	exitUnknown     = 5
 	exitInterrupted = 130
 )
 
@@ -37,6 +38,8 @@ Exit codes:
     3    NATS could not be reached, names no recipient to seal passwords for,
          or did not take every request
     4    with --wait: time is up and a request has not ended
+    5    with --wait and --id: a request was known before, and its events are
+         not kept any more: Postgres knows what became of it
     130  interrupted; what was published goes on
 
 Start with: enqueue create --help`

@@ -84,7 +84,7 @@ func (c *createCommand) Run(ctx context.Context, p *program) error {
 	if !c.Wait {
 		return out.err
 	}
-	w := &waiter{js: conn.JetStream(), screen: screen, out: out, timeout: c.Timeout}
+	w := &waiter{js: conn.JetStream(), screen: screen, out: out, timeout: c.Timeout, silence: silence}
 	var all []tracked
 	for i, r := range requests {
 		all = append(all, tracked{id: r.ID, name: r.name, sequence: receipts[i].sequence, reused: len(c.ID) > 0})

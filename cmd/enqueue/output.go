@@ -101,7 +101,7 @@ func describe(r result) string {
 	if r.Error != nil {
 		text += ": " + strings.TrimPrefix(r.Error.Code+" ", " ") + r.Error.Message
 	}
-	return oneLine(text)
+	return oneLine(strings.TrimPrefix(text, ": ")) // of one that is lost only the reason is known
 }
 
 // oneLine replaces what a terminal would obey: the cloud's words are foreign.

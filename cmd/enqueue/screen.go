@@ -139,13 +139,8 @@ func (s *screen) trouble(err error) {
 	}
 }
 
-// silent tells why nothing may be heard of a request: one that was just published
-// is in the stream, any other may not exist.
-func (s *screen) silent(i int, published bool) {
-	why := "it waits for a worker, or it ended longer ago than events are kept, or no request has this id"
-	if published {
-		why = "it is stored and waits for a worker; none has taken it yet"
-	}
+// silent tells why nothing may be heard of a request.
+func (s *screen) silent(i int, why whereabouts) {
 	fmt.Fprintf(s, "%s: nothing is known of it so far: %s\n", s.rows[i].label, why)
 }
 

@@ -56,7 +56,7 @@ func (c *waitCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer conn.Close() // nothing is on its way
 	w := &waiter{
-		js: conn.JetStream(), screen: screen, timeout: c.Timeout,
+		js: conn.JetStream(), screen: screen, timeout: c.Timeout, silence: silence,
 		out: &output{json: c.Output == "json", stdout: p.stdout},
 	}
 	return w.wait(ctx, all)
@@ -76,6 +76,7 @@ type waiter struct {
 	screen  *screen
 	out     *output
 	timeout time.Duration
+	silence time.Duration // as the constant, but in tests
 }
 
 // wait follows all requests and returns when each has ended, or time is up.
@@ -104,17 +105,19 @@ func (w *waiter) wait(ctx context.Context, all []tracked) error {
 	w.screen.stop()
 
 	var open []string
-	failed := 0
+	failed, lost := 0, 0
 	for _, f := range followers {
 		switch {
 		case !f.ended:
 			open = append(open, shellWord(f.id))
 			w.out.waited(f.result)
+		case f.lost:
+			lost++
 		case f.result.State != provision.Ready:
 			failed++
 		}
 	}
-	return w.conclude(ctx, len(all), failed, open)
+	return w.conclude(ctx, len(all), failed, lost, open)
 }
 
 // read starts to hand the events to the followers, through as few consumers as can be,
@@ -139,7 +142,7 @@ func (w *waiter) read(ctx context.Context, reading *sync.WaitGroup, followers []
 }
 
 // conclude turns what came of all requests into the program's end.
-func (w *waiter) conclude(ctx context.Context, all, failed int, open []string) error {
+func (w *waiter) conclude(ctx context.Context, all, failed, lost int, open []string) error {
 	goOn := fmt.Sprintf("%d of %d requests go on without you; wait again with:\n  enqueue wait %s", len(open), all, strings.Join(open, " "))
 	switch {
 	case len(open) > 0 && ctx.Err() != nil:
@@ -150,6 +153,8 @@ func (w *waiter) conclude(ctx context.Context, all, failed int, open []string) e
 		return exit(exitTimeout, "after %v %s", w.timeout, goOn)
 	case failed > 0:
 		return exit(exitFailed, "%d of %d requests did not become ready", failed, all)
+	case lost > 0:
+		return exit(exitUnknown, "%d of %d requests were known before, and nothing tells what became of them", lost, all)
 	}
 	return w.out.err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -229,6 +230,53 @@ func TestIDThatWasUsedBefore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A request whose events are not kept any more is acknowledged once more, and nothing
+// follows.
+func TestWaitForWhatWasKnownLongAgo(t *testing.T) {
+	js := startNATS(t, queue.Layout{})
+	publish := func(id string) tracked {
+		sequence, err := queue.NewPublisher(js, 0).Publish(t.Context(), queue.Request{ID: id, Body: []byte(single("test-one", ""))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tracked{id: id, sequence: sequence}
+	}
+	wait := func(until string, all ...tracked) called { // until it ends or says this
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		var stdout bytes.Buffer
+		stderr := &watched{}
+		if until != "" {
+			seen := stderr.when(until)
+			go func() {
+				select {
+				case <-seen:
+					cancel()
+				case <-ctx.Done():
+				}
+			}()
+		}
+		w := &waiter{js: js, screen: &screen{out: stderr}, out: &output{json: true, stdout: &stdout}, timeout: limit, silence: 20 * time.Millisecond}
+		code := (&program{stderr: stderr}).end(w.wait(ctx, all))
+		return called{code, stdout.String(), stderr.String()}
+	}
+	old := publish("old")
+	old.reused = true
+	const waits, late = "it is stored and waits for a worker", "a worker has taken it, and its events are late"
+	wait(waits, old).expect(t, exitInterrupted, waits)
+
+	(&worker{js: js}).serve(t, func(m message) []provision.Event {
+		return map[string][]provision.Event{"new": life()}[m.id]
+	})
+	c := wait("", old, publish("new"))
+	c.expect(t, exitUnknown, "old: a worker took it and no event followed", "provisioning_history", "new: ready, instance in-1", "1 of 2 requests were known before")
+	if !strings.Contains(c.stdout, `{"id":"old","sequence":1,"error":{"message":"a worker took it`) {
+		t.Errorf("standard output:\n%s", c.stdout)
+	}
+	old.reused = false // of an id of our own making nobody knew before
+	wait(late, old).expect(t, exitInterrupted, late)
 }
 
 func TestWaitShowsWhereARetriedRequestIs(t *testing.T) {
