@@ -35,9 +35,13 @@ const (
 	opToken  op = "get a token"
 )
 
-// gatewayLag is how often a young token may be refused, beside what is told of the
-// code, before that is about rights: a gateway may not know it at once.
-const gatewayLag = 2
+// How often in a row the code of a refused token may come until it is about rights.
+// Each process of a fleet may hold a stale token when the request comes to it; and
+// then the gateway may not know the new one at once.
+const (
+	staleRefusals = 30
+	youngRefusals = 5
+)
 
 // Largest answers that are read, in bytes. A page of 100 large clusters is a few
 // megabytes; everything else is a few kilobytes.
@@ -133,13 +137,13 @@ func (c *Client) do(ctx context.Context, r request) (answer, error) {
 		secrets: c.hidden.with(token.Reveal(), stringIn(r.body, "password")),
 	})
 	if ce, ok := errors.AsType[*provision.CloudError](err); ok && ce.Class == provision.ClassAuth {
-		// A code that means something else when it is repeated may have meant it now,
-		// unless the token was stale: each process of the fleet may still hold such a one.
-		switch stale := c.tokens.Refused(token, ce.Limit == 0); {
-		case stale:
-			ce.Limit, ce.Then = 0, ""
+		// A code that means something else when it is repeated may have meant it now.
+		stale := c.tokens.Refused(token, ce.Limit == 0)
+		switch {
+		case ce.Then == provision.ClassForbidden && stale:
+			ce.Limit = staleRefusals
 		case ce.Then == provision.ClassForbidden:
-			ce.Limit += gatewayLag
+			ce.Limit = youngRefusals
 		}
 	}
 	return a, err

@@ -38,7 +38,7 @@ func (p Policy) AfterReread(c PollClaim, seen Poll) (r PollResult, remove bool) 
 	case c.CancelAge > p.BuildDeadline:
 		r.fail(ClassLost, fmt.Sprintf("cancelled, but instance %s could not be deleted within %s (status %s) – it costs money: delete it in the console; last: %s",
 			c.InstanceID, p.BuildDeadline, i.Status, orUnknown(c.WaitingFor)))
-	case i.Tags[TagRequest] != c.Mark && (!c.Named || i.Tags[TagRequest] != ""):
+	case !c.Named && i.Tags[TagRequest] != c.Mark: // a named one may have a mark from before a retry
 		r.fail(ClassForbidden, fmt.Sprintf("cancelled, but instance %s does not carry the mark of this request, so it is not deleted – delete it if it is not wanted", c.InstanceID))
 	case c.Deleting && c.DeleteAge < p.VisibilityWindow:
 		r.WaitingFor = "the deletion of instance " + c.InstanceID

@@ -12,14 +12,14 @@ import (
 // before: who holds a request and what its calls came to.
 const holdRequestsSQL = `select 1 from requests where request_id = any($1) order by request_id for no key update`
 
-// What surely never made anything ends here. For anything else the wish is noted,
+// What surely never made anything ends here; what a retry has taken for gone may live. For anything else the wish is noted,
 // and a trigger makes it due; the loops fulfil it. What was handed out before the
 // database was restored is ready, whatever its request is followed as.
 const cancelSQL = `
 with held as (
 	select *, r.may_have_run or exists (select 1 from attempts a where a.request_id = r.request_id and a.number > r.settled_attempts
 				and coalesce(a.outcome, 'unknown') in ('unknown', 'busy', 'created'))
-			or exists (select 1 from instances i where i.request_id = r.request_id and i.gone_at is null) as may_live,
+			or exists (select 1 from instances i where i.request_id = r.request_id and (i.gone_at is null or r.renew_mark)) as may_live,
 		r.state in ('pending', 'creating', 'building')
 			and not exists (select 1 from instances i where i.request_id = r.request_id and i.gone_at is null and i.handed_out) as open
 	from requests r where request_id = any($1)

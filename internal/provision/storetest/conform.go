@@ -57,6 +57,7 @@ func Conform(t *testing.T, run func(t *testing.T, check func(t *testing.T, s Sto
 		"cancelling what is built":         cancelBuilding,
 		"retrying":                         retrying,
 		"retrying what seemed gone":        retryingWhatSeemedGone,
+		"cancelling what seemed gone":      cancellingWhatSeemedGone,
 		"retrying an order":                retryingAnOrder,
 		"budgets are not written over":     budgets,
 		"the lead is one's":                lead,

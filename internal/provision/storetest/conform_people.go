@@ -210,6 +210,30 @@ func retryingWhatSeemedGone(b *bench) {
 	b.events("a", "accepted:pending creating:creating building:building failed:failed retried:pending looking:creating adopted:building ready:ready")
 }
 
+// What was taken for gone may live, so that a cancelled retry looks for it, though all
+// that was called since was refused.
+func cancellingWhatSeemedGone(b *bench) {
+	retry := func() {
+		b.t.Helper()
+		if ok, err := b.Retry(b.t.Context(), "a", []byte("new"), "tester"); !ok || err != nil {
+			b.t.Fatal(ok, err)
+		}
+	}
+	b.build("a")
+	b.poll()
+	b.recordPoll(provision.PollResult{RequestID: "a", InstanceID: "i-a", State: provision.Failed, Gone: true, Failure: &provision.Failure{Message: "gone"}})
+	retry()
+	b.recordLook(seen(b.look(), provision.Next{State: provision.Pending}))
+	b.record(failed(b.create(), provision.OutcomePermanent, provision.ClassQuota, provision.Next{State: provision.Failed}))
+	retry()
+	if f := b.cancel("a"); f.State != provision.Pending || !f.Wished {
+		b.t.Fatalf("%+v", f)
+	}
+	if l := b.look(); !l.Cancelling || !slices.Equal(l.Gone, []string{"i-a"}) {
+		b.t.Fatalf("%+v", l)
+	}
+}
+
 // An order that waits to be paid is no instance that is gone.
 func retryingAnOrder(b *bench) {
 	b.accept("a")

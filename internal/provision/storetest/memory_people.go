@@ -30,7 +30,7 @@ func (m *Memory) wish(r *request) {
 		return
 	}
 	held := m.held(r.ID)
-	mayHaveRun := held != nil || m.mayHaveRun(r, r.attempts+1, provision.OutcomeUnknown, provision.OutcomeBusy, provision.OutcomeCreated)
+	mayHaveRun := held != nil || r.renewMark && len(m.gone(r.ID)) > 0 || m.mayHaveRun(r, r.attempts+1, provision.OutcomeUnknown, provision.OutcomeBusy, provision.OutcomeCreated)
 	r.cancelWished, r.sealed = m.now(), nil
 	m.tell(r.ID, "cancelling", r.state, nil)
 	switch {
