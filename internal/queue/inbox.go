@@ -288,6 +288,10 @@ func (i *Inbox) pull(ctx context.Context, consumer jetstream.Consumer) error {
 		case err != nil:
 			return fmt.Errorf("pull from %s: %w", RequestsStream, err)
 		}
+		if err := i.verifyBody(ctx, msg); err != nil {
+			_ = msg.Nak() // a lost one is repeated after AckWait
+			return err
+		}
 		i.works()
 		message, err := toMessage(msg, i.outlived)
 		if err != nil {
@@ -301,6 +305,19 @@ func (i *Inbox) pull(ctx context.Context, consumer jetstream.Consumer) error {
 			return err
 		}
 	}
+}
+
+// verifyBody asks about the consumer where the server says that a message without a
+// body has one: somebody changed it to hand out headers alone, and what it hands out
+// must not be refused for that.
+func (i *Inbox) verifyBody(ctx context.Context, msg jetstream.Msg) error {
+	if size := msg.Headers().Get(nats.MsgSize); len(msg.Data()) > 0 || size == "" || size == "0" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := checkConsumer(ctx, i.js, Layout{})
+	return err
 }
 
 // put waits for room and hands d to Receive, or gives it back when ctx ends.

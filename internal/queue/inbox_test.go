@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
 )
@@ -245,6 +247,44 @@ func TestConsumerDeleted(t *testing.T) {
 
 // The server would take the acknowledgement of the old stream's first message
 // for one of the new stream's first message, and remove that.
+// What a consumer without bodies hands out waits until it has them again.
+func TestConsumerThatLeavesBodiesOut(t *testing.T) {
+	js := ready(t)
+	health := newReports()
+	i := inbox(t, js, InboxConfig{Report: health.report})
+	if err := health.await(t); err != nil {
+		t.Fatal(err)
+	}
+	change := func(headersOnly bool) {
+		t.Helper()
+		c := testLayout().consumer()
+		c.HeadersOnly = headersOnly
+		if _, err := js.UpdateConsumer(deadline(t), RequestsStream, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(true)
+	publish(t, js, "one")
+	awaitUntil(t, health, "it is told", func(err error) bool {
+		return err != nil && strings.Contains(err.Error(), "headers_only is true, should be false")
+	})
+	change(false)
+	got := receive(t, i, 1)[0]
+	if got.ID != "one" || string(got.Body) != `{"name":"a"}` {
+		t.Errorf("received %s with the body %q", got.ID, got.Body)
+	}
+	// Whoever says the same of an empty message does not hold up others.
+	forged := nats.NewMsg(RequestsSubject)
+	forged.Header.Set(nats.MsgSize, "12")
+	if _, err := js.PublishMsg(deadline(t), forged); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, js, "two")
+	if got := receive(t, i, 2); len(got[0].Body) != 0 || got[1].ID != "two" {
+		t.Errorf("received %+v", got)
+	}
+}
+
 func TestAckDoesNotReachANewStream(t *testing.T) {
 	js := ready(t)
 	i := inbox(t, js, InboxConfig{Prepare: prepare(js)})
