@@ -220,12 +220,18 @@ func (s measuredIntake) Accept(ctx context.Context, batch []provision.NewRequest
 	return found, err
 }
 
-func (s measuredIntake) Reject(ctx context.Context, batch []provision.Rejection) error {
-	err := s.IntakeStore.Reject(ctx, batch)
-	if err == nil {
-		s.m.messages.WithLabelValues("rejected").Add(float64(len(batch)))
+func (s measuredIntake) Reject(ctx context.Context, batch []provision.Rejection) ([]bool, error) {
+	taken, err := s.IntakeStore.Reject(ctx, batch)
+	for n := range taken {
+		name := "rejected"
+		if taken[n] {
+			name = "duplicate"
+		}
+		if err == nil {
+			s.m.messages.WithLabelValues(name).Inc()
+		}
 	}
-	return err
+	return taken, err
 }
 
 // measuredSealer counts what the intake seals.

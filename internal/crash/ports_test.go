@@ -24,8 +24,8 @@ func (r rows) Accept(ctx context.Context, batch []provision.NewRequest, q provis
 	return take(r.process, "accept", func() ([]provision.Acceptance, error) { return r.db().Accept(ctx, batch, q) })
 }
 
-func (r rows) Reject(ctx context.Context, batch []provision.Rejection) error {
-	return write(r.process, "reject", func() error { return r.db().Reject(ctx, batch) })
+func (r rows) Reject(ctx context.Context, batch []provision.Rejection) ([]bool, error) {
+	return take(r.process, "reject", func() ([]bool, error) { return r.db().Reject(ctx, batch) })
 }
 
 func (r rows) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]provision.CreateClaim, error) {

@@ -21,8 +21,8 @@ func (r rows) Accept(ctx context.Context, batch []provision.NewRequest, q provis
 	return statement(r.process, "accept", func() ([]provision.Acceptance, error) { return r.w.store.Accept(ctx, batch, q) }, nil)
 }
 
-func (r rows) Reject(ctx context.Context, batch []provision.Rejection) error {
-	return r.write("reject", func() error { return r.w.store.Reject(ctx, batch) })
+func (r rows) Reject(ctx context.Context, batch []provision.Rejection) ([]bool, error) {
+	return statement(r.process, "reject", func() ([]bool, error) { return r.w.store.Reject(ctx, batch) }, nil)
 }
 
 func (r rows) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]provision.CreateClaim, error) {

@@ -308,10 +308,15 @@ func (in *Intake) writeRejections(ctx context.Context, batch []*incoming) error 
 	for n, i := range batch {
 		rows[n] = *i.rejected
 	}
-	if err := in.Store.Reject(ctx, rows); err != nil {
+	taken, err := in.Store.Reject(ctx, rows)
+	if err != nil {
 		return err
 	}
 	for n, i := range batch {
+		if taken[n] {
+			_ = i.msg.Settle.Ack()
+			continue
+		}
 		in.Copies.Copy(rows[n])
 		_ = i.msg.Settle.Term(i.rejected.Code)
 	}

@@ -42,9 +42,13 @@ func (b *bookStore) Accept(_ context.Context, batch []NewRequest, _ ClaimQuery) 
 	return out, nil
 }
 
-func (b *bookStore) Reject(_ context.Context, batch []Rejection) error {
+func (b *bookStore) Reject(_ context.Context, batch []Rejection) ([]bool, error) {
 	b.rejected = append(b.rejected, batch...)
-	return nil
+	taken := make([]bool, len(batch))
+	for n, r := range batch {
+		_, taken[n] = b.known[r.RequestID]
+	}
+	return taken, nil
 }
 
 // settled notes what became of a delivery.
@@ -99,6 +103,26 @@ func wantSettled(t *testing.T, settlers []*settled, want ...string) {
 		}
 	}
 }
+
+// A message that this worker would refuse, and that is a request already, is not told
+// as refused to anybody.
+func TestWhatIsARequestAlreadyIsNoRejection(t *testing.T) {
+	copies := make(chan Rejection, 2)
+	in := testIntake(&bookStore{known: map[string][32]byte{"a": {}}})
+	in.Copies = copiesTo(copies)
+	messages, settlers := messages(t, "a", "1 is no name", "b", "1 is no name")
+	if err := in.take(t.Context(), messages); err != nil {
+		t.Fatal(err)
+	}
+	wantSettled(t, settlers, "ack", "term")
+	if close(copies); len(copies) != 1 || (<-copies).RequestID != "b" {
+		t.Error("copied is more than b")
+	}
+}
+
+type copiesTo chan Rejection
+
+func (c copiesTo) Copy(r Rejection) { c <- r }
 
 // claimingStore claims so many of what it takes in as are asked for.
 type claimingStore struct{ bookStore }

@@ -237,7 +237,8 @@ type IntakeStore interface {
 	Accept(ctx context.Context, batch []NewRequest, q ClaimQuery) ([]Acceptance, error)
 	// Reject records refused messages, each once however often it is delivered, and
 	// none that is a request already: other rules may have held where it was taken in.
-	Reject(ctx context.Context, batch []Rejection) error
+	// It tells which those are.
+	Reject(ctx context.Context, batch []Rejection) (taken []bool, err error)
 }
 
 // CreateStore is what the creator needs.

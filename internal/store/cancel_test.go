@@ -211,8 +211,8 @@ func TestWhatCannotBeCancelledSaysWhy(t *testing.T) {
 		d.must(d.RecordPolls(t.Context(), []provision.PollResult{{RequestID: string(state), InstanceID: "i-" + string(state), State: state,
 			Failure: &provision.Failure{Message: "x"}}}))
 	}
-	d.must(d.Reject(t.Context(), []provision.Rejection{{RequestID: "rejected", Code: provision.CodeRules, ReceivedAt: time.Unix(5, 0), Sequence: 99,
-		Reasons: provision.Violations{{Path: "name", Given: "1", Allowed: "a letter"}}}}))
+	d.reject(provision.Rejection{RequestID: "rejected", Code: provision.CodeRules, ReceivedAt: time.Unix(5, 0), Sequence: 99,
+		Reasons: provision.Violations{{Path: "name", Given: "1", Allowed: "a letter"}}})
 	found, err := d.Cancel(t.Context(), []string{"ready", "failed", "rejected", "unknown"}, "tester")
 	d.must(err)
 	for i, want := range []string{"delete instance i-ready", "instance i-failed is left", "was rejected", "no request has this id"} {

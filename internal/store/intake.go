@@ -148,40 +148,45 @@ func (s *Store) compare(ctx context.Context, batch []provision.NewRequest, news 
 // of their ids.
 const rejectSQL = `
 with input as (
-	select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-		$8::int[], $9::text[], $10::timestamptz[], $11::bigint[])
-	as i(request_id, project_id, name, mode, code, reasons, body, size, requested_by, received_at, stream_sequence)
+	select i.*, exists (select 1 from requests r where r.request_id = i.request_id
+		and r.stream_sequence = i.stream_sequence and r.received_at = i.received_at) as taken
+	from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+		$8::int[], $9::text[], $10::timestamptz[], $11::bigint[]) with ordinality
+	as i(request_id, project_id, name, mode, code, reasons, body, size, requested_by, received_at, stream_sequence, place)
 ), added as (
 	insert into rejections (request_id, project_id, name, mode, code, reasons, body, size, requested_by, received_at, stream_sequence)
 	select request_id, project_id, name, mode, code, reasons::jsonb, body::json, size, requested_by, received_at, stream_sequence
-	from input i
-	where coalesce((select (r.stream_sequence, r.received_at) <> (i.stream_sequence, i.received_at) from requests r where r.request_id = i.request_id), true)
+	from input where not taken
 	on conflict (stream_sequence, received_at) do nothing
 	returning request_id, code, reasons, stream_sequence
 ), held as (
 	select request_id, state from requests where request_id = any (array(select request_id from added))
 	order by request_id
 	for no key update
+), told as (
+	insert into events (request_id, kind, state, error_code, error_message, error_class, concerns)
+	select a.request_id, case when coalesce(r.state, p.state) is null then 'rejected' else 'refused' end, coalesce(r.state, p.state, 'rejected'), a.code,
+		(select string_agg(coalesce(nullif(v->>'path', ''), 'body') || ': given ' || (v->>'given') || ', allowed ' || (v->>'allowed'), '; ')
+		from jsonb_array_elements(a.reasons) v), 'invalid', a.stream_sequence
+	from added a left join held r on r.request_id = a.request_id
+	left join pruned_requests p on p.request_id = a.request_id and p.request_id = any($1)
 )
-insert into events (request_id, kind, state, error_code, error_message, error_class, concerns)
-select a.request_id, case when coalesce(r.state, p.state) is null then 'rejected' else 'refused' end, coalesce(r.state, p.state, 'rejected'), a.code,
-	(select string_agg(coalesce(nullif(v->>'path', ''), 'body') || ': given ' || (v->>'given') || ', allowed ' || (v->>'allowed'), '; ')
-	 from jsonb_array_elements(a.reasons) v), 'invalid', a.stream_sequence
-from added a left join held r on r.request_id = a.request_id
-left join pruned_requests p on p.request_id = a.request_id and p.request_id = any($1)`
+select place - 1 from input where taken`
 
 // Reject implements provision.IntakeStore.
-func (s *Store) Reject(ctx context.Context, batch []provision.Rejection) error {
+func (s *Store) Reject(ctx context.Context, batch []provision.Rejection) (taken []bool, err error) {
 	type row = provision.Rejection
 	reasons := make([]string, len(batch))
 	for n, r := range batch {
 		text, err := json.Marshal(r.Reasons)
 		if err != nil {
-			return fmt.Errorf("%w: its reasons: %w", provision.ErrUnstorable, err)
+			return nil, fmt.Errorf("%w: its reasons: %w", provision.ErrUnstorable, err)
 		}
 		reasons[n] = string(text)
 	}
 	ids := column(batch, func(r row) string { return r.RequestID })
+	taken = make([]bool, len(batch))
+	var place int64
 	statements := &pgx.Batch{}
 	statements.Queue(lockIDsSQL, ids)
 	statements.Queue(rejectSQL, ids,
@@ -194,6 +199,10 @@ func (s *Store) Reject(ctx context.Context, batch []provision.Rejection) error {
 		column(batch, func(r row) int32 { return int32(r.Size) }),
 		column(batch, func(r row) *string { return text(r.RequestedBy) }),
 		column(batch, func(r row) time.Time { return r.ReceivedAt }),
-		column(batch, func(r row) int64 { return int64(r.Sequence) }))
-	return translate(s.pool.SendBatch(ctx, statements))
+		column(batch, func(r row) int64 { return int64(r.Sequence) }),
+	).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&place}, func() error { taken[place] = true; return nil })
+		return err
+	})
+	return taken, translate(s.pool.SendBatch(ctx, statements))
 }

@@ -154,6 +154,12 @@ func created(c provision.CreateClaim) provision.CreateResult {
 		Next:    provision.Next{State: provision.Building}}
 }
 
+func (d *db) reject(r provision.Rejection) {
+	d.t.Helper()
+	_, err := d.Reject(d.t.Context(), []provision.Rejection{r})
+	d.must(err)
+}
+
 func (d *db) must(err error) {
 	d.t.Helper()
 	if err != nil {

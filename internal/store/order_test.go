@@ -36,8 +36,9 @@ func TestEventsOfANewIDAreSeenInTheOrderOfTheirIDs(t *testing.T) {
 		return err
 	}
 	refuse := func(d *db, sequence uint64) error {
-		return d.Reject(context.WithoutCancel(d.t.Context()), []provision.Rejection{{RequestID: "x", Code: provision.CodeRules, Sequence: sequence,
+		_, err := d.Reject(context.WithoutCancel(d.t.Context()), []provision.Rejection{{RequestID: "x", Code: provision.CodeRules, Sequence: sequence,
 			ReceivedAt: time.Unix(1700000000, 0), Reasons: provision.Violations{{Path: "name"}}}})
+		return err
 	}
 	for name, c := range map[string]struct {
 		first, second func(*db, uint64) error

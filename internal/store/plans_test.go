@@ -226,7 +226,8 @@ func (d *db) hotPath(e *explained) map[string]touched {
 	step("accept again", func() error { _, err := e.Accept(ctx, known, provision.ClaimQuery{}); return err })
 	step("reject", func() error {
 		d.n++
-		return e.Reject(ctx, []provision.Rejection{{RequestID: "h-78", Code: "ID_REUSED", Reasons: provision.Violations{{Path: "x"}}, Sequence: d.n, ReceivedAt: time.Unix(int64(d.n), 0)}})
+		_, err := e.Reject(ctx, []provision.Rejection{{RequestID: "h-78", Code: "ID_REUSED", Reasons: provision.Violations{{Path: "x"}}, Sequence: d.n, ReceivedAt: time.Unix(int64(d.n), 0)}})
+		return err
 	})
 	step("waiting", func() error { _, err := e.Waiting(ctx, 1000); return err })
 	step("live requests", func() error { _, err := e.LiveRequests(ctx); return err })

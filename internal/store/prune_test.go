@@ -82,8 +82,8 @@ func (d *db) rowsOf(id string) (n int) {
 func TestWhatOutlivesPruning(t *testing.T) {
 	d := open(t)
 	d.lived("old")
-	d.must(d.Reject(t.Context(), []provision.Rejection{{RequestID: "old", Code: provision.CodeIDReused, ReceivedAt: time.Unix(9, 0), Reasons: provision.Violations{{Path: "name"}}, Sequence: 77}}))
-	d.must(d.Reject(t.Context(), []provision.Rejection{{RequestID: "bad", Code: provision.CodeRules, ReceivedAt: time.Unix(9, 0), Reasons: provision.Violations{{Path: "name"}}, Sequence: 78}}))
+	d.reject(provision.Rejection{RequestID: "old", Code: provision.CodeIDReused, ReceivedAt: time.Unix(9, 0), Reasons: provision.Violations{{Path: "name"}}, Sequence: 77})
+	d.reject(provision.Rejection{RequestID: "bad", Code: provision.CodeRules, ReceivedAt: time.Unix(9, 0), Reasons: provision.Violations{{Path: "name"}}, Sequence: 78})
 	d.exec(`insert into orphans (instance_id, project_id, name, request_id, status, why, state) values ('i-surplus', $1, 'n', 'old', 'normal', 'w', 'gone')`, project)
 	d.age("old", "bad")
 	d.newest()
@@ -112,7 +112,7 @@ func TestWhatOutlivesPruning(t *testing.T) {
 			t.Errorf("%d: found %v, want %v", sequence, found[0].Found, c.want)
 		}
 	}
-	d.must(d.Reject(t.Context(), []provision.Rejection{{RequestID: "old", Code: provision.CodeIDReused, ReceivedAt: time.Unix(9, 0), Reasons: provision.Violations{{Path: "name"}}, Sequence: 81}}))
+	d.reject(provision.Rejection{RequestID: "old", Code: provision.CodeIDReused, ReceivedAt: time.Unix(9, 0), Reasons: provision.Violations{{Path: "name"}}, Sequence: 81})
 	d.wantEvents("old", "refused:ready")
 
 	known, err := d.KnownInstances(t.Context(), []string{"i-old", "i-nobody"})

@@ -96,7 +96,7 @@ func TestRejectionsAreRecordedOnce(t *testing.T) {
 	r := provision.Rejection{RequestID: "bad", Code: provision.CodeRules, Size: 12, ReceivedAt: time.Unix(5, 0), Sequence: 3,
 		Reasons: provision.Violations{{Path: "name", Given: `"1"`, Allowed: "a letter first"}, {Path: "mode", Given: "absent", Allowed: "a mode"}}}
 	for range 2 {
-		d.must(d.Reject(t.Context(), []provision.Rejection{r}))
+		d.reject(r)
 	}
 	if n := one[int](d, `select count(*) from rejections`); n != 1 {
 		t.Errorf("%d rejections of one delivery", n)
@@ -109,7 +109,7 @@ func TestRejectionsAreRecordedOnce(t *testing.T) {
 	// A refusal that concerns a known id does not change what the request is.
 	d.accept("good")
 	r.RequestID, r.Sequence, r.Code = "good", 4, provision.CodeIDReused
-	d.must(d.Reject(t.Context(), []provision.Rejection{r}))
+	d.reject(r)
 	d.wantEvents("good", "accepted:pending refused:pending")
 	if n := one[int](d, `select count(*) from provisioning_history where request_id = 'good' and state = 'pending'`); n != 1 {
 		t.Error("the request is not shown once, as pending")
@@ -120,7 +120,7 @@ func TestRejectionsAreRecordedOnce(t *testing.T) {
 		t.Fatal("the refusal above has the place of the request itself")
 	}
 	r.Code, r.Sequence, r.ReceivedAt = provision.CodeRules, one[uint64](d, `select stream_sequence from requests where request_id = 'good'`), newRequest("good", 0).ReceivedAt
-	d.must(d.Reject(t.Context(), []provision.Rejection{r}))
+	d.reject(r)
 	if n := one[int](d, `select count(*) from rejections where request_id = 'good'`); n != 1 {
 		t.Errorf("%d rejections of a request and one message with its id, want that of the message", n)
 	}

@@ -177,6 +177,13 @@ func (b *bench) record(results ...provision.CreateResult) {
 	b.must(b.RecordCreates(b.t.Context(), results))
 }
 
+func (b *bench) reject(batch ...provision.Rejection) (taken []bool) {
+	b.t.Helper()
+	taken, err := b.Reject(b.t.Context(), batch)
+	b.must(err)
+	return taken
+}
+
 func (b *bench) recordLook(results ...provision.LookResult) {
 	b.t.Helper()
 	b.must(b.RecordLooks(b.t.Context(), results))

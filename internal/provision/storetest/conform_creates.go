@@ -3,6 +3,7 @@ package storetest
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"ddsworker/internal/provision"
@@ -40,9 +41,15 @@ func rejectingWhatIsTaken(b *bench) {
 	later, anew := again, again
 	later.Sequence += 7                              // somebody published it once more
 	anew.ReceivedAt = anew.ReceivedAt.Add(time.Hour) // into a stream that was made anew
-	b.must(b.Reject(b.t.Context(), []provision.Rejection{again}))
+	if known := b.reject(again); !known[0] {
+		b.t.Error("what is a request already is not told")
+	}
 	b.events("taken", "accepted:pending")
-	b.must(b.Reject(b.t.Context(), []provision.Rejection{later, again, anew}))
+	for range 2 { // a refusal that is delivered again is none that was taken in
+		if known := b.reject(later, again, anew); !slices.Equal(known, []bool{false, true, false}) {
+			b.t.Errorf("taken in: %v", known)
+		}
+	}
 	b.events("taken", "accepted:pending refused:pending refused:pending")
 }
 
@@ -50,9 +57,9 @@ func rejecting(b *bench) {
 	b.accept("known")
 	for range 2 { // the second time is the same delivery
 		for n, id := range []string{"known", "new"} {
-			b.must(b.Reject(b.t.Context(), []provision.Rejection{{RequestID: id, ProjectID: project, Code: provision.CodeBody,
+			b.reject(provision.Rejection{RequestID: id, ProjectID: project, Code: provision.CodeBody,
 				Reasons: provision.Violations{{Path: "body", Given: "1", Allowed: "2"}}, Body: json.RawMessage(`{}`), Size: 2,
-				ReceivedAt: time.Unix(1700000000, 0), Sequence: uint64(100 + n)}}))
+				ReceivedAt: time.Unix(1700000000, 0), Sequence: uint64(100 + n)})
 		}
 	}
 	b.events("known", "accepted:pending refused:pending")

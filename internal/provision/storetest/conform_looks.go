@@ -123,8 +123,8 @@ func adopting(b *bench) {
 func lookEnds(b *bench) {
 	b.acceptIn(project, "a", "b")
 	looks := b.looks()
-	b.must(b.Reject(b.t.Context(), []provision.Rejection{{RequestID: "b", ProjectID: project, Code: provision.CodeIDReused,
-		Reasons: provision.Violations{{Path: "headers"}}, ReceivedAt: time.Unix(1700000000, 0), Sequence: 99}}))
+	b.reject(provision.Rejection{RequestID: "b", ProjectID: project, Code: provision.CodeIDReused,
+		Reasons: provision.Violations{{Path: "headers"}}, ReceivedAt: time.Unix(1700000000, 0), Sequence: 99})
 	for _, l := range looks {
 		r := seen(l, provision.Next{State: provision.Failed})
 		if r.Failure = (&provision.Failure{Message: "why"}); l.RequestID == "b" {

@@ -37,12 +37,14 @@ func (m *Memory) Accept(_ context.Context, batch []provision.NewRequest, q provi
 }
 
 // Reject implements provision.IntakeStore.
-func (m *Memory) Reject(_ context.Context, batch []provision.Rejection) error {
+func (m *Memory) Reject(_ context.Context, batch []provision.Rejection) ([]bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, r := range batch {
+	taken := make([]bool, len(batch))
+	for n, r := range batch {
 		known := m.requests[r.RequestID]
-		if m.isRejected(r) || known != nil && known.Sequence == r.Sequence && known.ReceivedAt.Equal(r.ReceivedAt) {
+		taken[n] = known != nil && known.Sequence == r.Sequence && known.ReceivedAt.Equal(r.ReceivedAt)
+		if taken[n] || m.isRejected(r) {
 			continue
 		}
 		m.rejections = append(m.rejections, r)
@@ -55,7 +57,7 @@ func (m *Memory) Reject(_ context.Context, batch []provision.Rejection) error {
 			e.Error = &provision.EventError{Code: r.Code, Message: r.Reasons.Error(), Class: string(provision.ClassInvalid)}
 		})
 	}
-	return nil
+	return taken, nil
 }
 
 func (m *Memory) isRejected(r provision.Rejection) bool {
