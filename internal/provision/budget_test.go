@@ -17,6 +17,13 @@ type memory struct {
 	states map[string]BudgetState
 	asked  int
 	down   bool
+	ahead  time.Duration // of the database's clock
+}
+
+func (m *memory) runsAhead(by time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ahead = by
 }
 
 func (m *memory) Budgets(_ context.Context, scopes []string) (map[string]*BudgetState, time.Time, error) {
@@ -32,7 +39,7 @@ func (m *memory) Budgets(_ context.Context, scopes []string) (map[string]*Budget
 		s.Pace.Next = maps.Clone(s.Pace.Next)
 		out[scope] = &s
 	}
-	return out, time.Now(), nil
+	return out, time.Now().Add(m.ahead), nil
 }
 
 func (m *memory) SaveBudgets(_ context.Context, states map[string]*BudgetState) (bool, error) {
@@ -111,6 +118,54 @@ func TestA429SlowsTheWholeFleetDown(t *testing.T) {
 		}
 		if n := calls(fleet[1], "q", time.Second); n < 90 {
 			t.Errorf("of another project it makes only %d", n)
+		}
+	})
+}
+
+// A primary whose clock was an hour ahead leaves no trace once another one took over.
+func TestTheDatabasesClockMayGoBack(t *testing.T) {
+	calls := func(t *testing.T, b *Budget, lane Lane, d time.Duration) (n int) {
+		t.Helper()
+		for began := time.Now(); time.Since(began) < d; n++ {
+			call, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			err := b.Wait(call, "p", lane)
+			if cancel(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return n
+	}
+	withBudgets(t, 1, Limits{Project: limit(20, time.Second)}, func(t *testing.T, m *memory, fleet []*Budget) {
+		m.runsAhead(time.Hour)
+		calls(t, fleet[0], LaneRead, 5*time.Second)
+		calls(t, fleet[0], LaneCreate, 5*time.Second)
+		m.runsAhead(0)
+		calls(t, fleet[0], LaneCreate, 5*time.Second)
+		if n := calls(t, fleet[0], LaneCreate, 10*time.Second); n < 190 { // nobody else wants any
+			t.Errorf("%d calls in 10 s of a limit of 20 in each", n)
+		}
+	})
+	withBudgets(t, 1, Limits{}, func(t *testing.T, m *memory, fleet []*Budget) {
+		m.runsAhead(time.Hour)
+		calls(t, fleet[0], LaneCreate, 2*time.Second)
+		fleet[0].Answered("p", &CloudError{Class: ClassRate, RetryAfter: maxHold})
+		time.Sleep(time.Second)
+		m.runsAhead(0)
+		back := time.Now()
+		for held := true; held; {
+			call, cancel := context.WithTimeout(t.Context(), time.Second)
+			held = fleet[0].Wait(call, "p", LaneCreate) != nil
+			cancel()
+		}
+		if took := time.Since(back); took > maxHold+5*time.Second {
+			t.Fatalf("the cloud asked for %v, and no call leaves for %v", maxHold, took)
+		}
+		calls(t, fleet[0], LaneCreate, time.Second)
+		before := fleet[0].Ceilings()["p"]
+		calls(t, fleet[0], LaneCreate, 5*time.Second)
+		if after := fleet[0].Ceilings()["p"]; before == 0 || after < 2*before {
+			t.Errorf("the ceiling rises from %.0f to %.0f calls a second in 5 s", before, after)
 		}
 	})
 }

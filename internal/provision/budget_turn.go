@@ -83,6 +83,9 @@ func (b *Budget) ask(ctx context.Context, scopes []string, asks []BudgetAsk) (ma
 			return nil, time.Time{}, err
 		}
 		read := time.Now() // not before now, so no slot is used too early
+		for _, s := range states {
+			s.catchUp(now)
+		}
 		for _, ask := range asks {
 			states[ProjectScope(ask.Project)].Ceiling.Count(now, ask.Sent, ask.Refused, ask.RetryAfter)
 		}

@@ -72,6 +72,12 @@ type gate struct {
 	tolerance time.Duration // how far ahead of its even time a call may pass
 }
 
+// gateOf makes one out of when its next call is due. It may not be due later than that
+// of a call which was let through just now: the database's clock was ahead then.
+func gateOf(now, next time.Time, interval, tolerance time.Duration) *gate {
+	return &gate{next: earlier(next, now.Add(reach+tolerance+interval)), interval: interval, tolerance: tolerance}
+}
+
 func (g gate) opens(now time.Time) time.Time { return later(now, g.next.Add(-g.tolerance)) }
 
 // pass counts a call that leaves at t.
@@ -84,14 +90,24 @@ type scopeGates struct {
 	hold   time.Time    // nothing leaves before
 }
 
+// catchUp takes back what lies ahead of now: the database's clock may have been ahead
+// before it failed over.
+func (s *BudgetState) catchUp(now time.Time) {
+	c := &s.Ceiling
+	for _, past := range []*time.Time{&c.Cut, &c.Refused, &c.Since, &c.SentAt, &s.Pace.Lanes[LaneCreate].Wanted, &s.Pace.Lanes[LaneRead].Wanted} {
+		*past = earlier(*past, now)
+	}
+	c.Hold = earlier(c.Hold, now.Add(maxHold))
+}
+
 // gates opens a scope's gates at now. rate is what was learnt, 0: nothing.
 func (s *BudgetState) gates(now time.Time, limits []RateLimit) *scopeGates {
 	g := &scopeGates{limits: map[string]*gate{}, hold: s.Ceiling.Hold}
 	for _, l := range limits {
-		g.limits[l.Name] = &gate{next: s.Pace.Next[l.Name], interval: l.interval(), tolerance: time.Duration(l.burst()-1) * l.interval()}
+		g.limits[l.Name] = gateOf(now, s.Pace.Next[l.Name], l.interval(), time.Duration(l.burst()-1)*l.interval())
 	}
 	if rate := s.Ceiling.At(now); rate > 0 {
-		g.limits[learnt] = &gate{next: s.Pace.Next[learnt], interval: time.Duration(float64(time.Second) / rate)}
+		g.limits[learnt] = gateOf(now, s.Pace.Next[learnt], time.Duration(float64(time.Second)/rate), 0)
 	}
 	slowest := time.Duration(0)
 	for _, l := range g.limits {
@@ -100,7 +116,7 @@ func (s *BudgetState) gates(now time.Time, limits []RateLimit) *scopeGates {
 	for lane := range lanes {
 		other := s.Pace.Lanes[1-lane]
 		if slowest > 0 && now.Sub(other.Wanted) < max(time.Second, 10*slowest) {
-			g.lanes[lane] = &gate{next: s.Pace.Lanes[lane].Next, interval: time.Duration(float64(slowest) / shares[lane]), tolerance: time.Second}
+			g.lanes[lane] = gateOf(now, s.Pace.Lanes[lane].Next, time.Duration(float64(slowest)/shares[lane]), time.Second)
 		}
 	}
 	return g
@@ -251,6 +267,13 @@ func pace(scopes ...*scopeGates) (rate float64) {
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
 		return a
 	}
 	return b
