@@ -169,8 +169,9 @@ func (a *Auditor) compare(ctx, work context.Context, c AuditClaim) (listed []Ins
 	var seen []Sighting
 	proved := false
 	for _, i := range listed {
-		f, ours := facts[i.ID], i.Tags[TagInstallation] == a.Installation
-		if !ours && !f.Gone {
+		f, by := facts[i.ID], i.Tags[TagInstallation]
+		ours, unsigned := by == a.Installation, by == "" && f.RequestID != ""
+		if !ours && !unsigned && !f.Gone {
 			continue
 		}
 		proved = proved || ours && !f.Gone && f.RequestID != ""

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// This file decides what an instance is that carries our installation's name: pure
-// functions, no I/O.
+// This file decides what an instance is that carries our tags: pure functions, no I/O.
 
 // MarkFacts is what the database knows of a listed instance and of its mark, read
 // after the list.
@@ -62,8 +61,8 @@ func ParseOrphanPolicy(name string) (OrphanPolicy, error) {
 	return "", fmt.Errorf("given %q, allowed: %s, %s, %s", name, ReportOrphans, DeleteOrphans, KeepOrphans)
 }
 
-// judgeListed tells whether an instance that carries our installation's name is
-// nobody's. One that was ever recorded is not, unless it was taken for gone; nor is one
+// judgeListed tells whether an instance that carries our installation's name, or a mark
+// that was made here, is nobody's. One that was ever recorded is not, unless it was taken for gone; nor is one
 // that its request may yet find. Tags can be copied, by hand or with the instance: what
 // no call of ours can have made, or may stand for the one that its request had, is only
 // reported. held tells whether the list shows the instance that its request has.
@@ -81,6 +80,8 @@ func judgeListed(i Instance, f MarkFacts, held bool, round int64) (s Sighting, o
 		s.Unknown, s.RequestID, s.Why = true, "", "its request is pruned, so nothing tells whether it is wanted"
 	case f.State == Pending, f.State == Creating, live && f.Named:
 		return s, false
+	case i.Tags[TagInstallation] == "":
+		s.Unknown, s.Why = true, "it carries a mark that was made here and not our installation's name"
 	case i.Name != f.Name:
 		s.Unknown, s.Why = true, fmt.Sprintf("it carries the mark of a request for %q and has another name: tags can be copied, and names changed", f.Name)
 	case !madeBefore(i, f.SettledAt):
