@@ -41,7 +41,7 @@ func (s *Store) ClaimAudit(ctx context.Context, served provision.Served, interva
 // What is no mark in form is none of ours.
 const markFactsSQL = `
 select i.instance_id, coalesce(r.request_id, m.request_id, ''), coalesce(r.state, ''), coalesce(r.name, ''), coalesce(held.instance_id, ''),
-	recorded.instance_id is not null and coalesce(recorded.gone_at >= $3, true) or i.instance_id = any(array(select instance_id from pruned_instances where instance_id = any($1))),
+	recorded.instance_id is not null and coalesce(recorded.gone_at >= $3, true) or i.instance_id = any(array(select instance_id from pruned_instances where instance_id = any($1) and not gone)),
 	coalesce(recorded.gone_at < $3, false),
 	exists (select 1 from attempts a where a.request_id = m.request_id and a.instance_id = i.instance_id), r.settled_at
 from (select instance_id, case when tag ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then tag::uuid end as mark
@@ -84,7 +84,7 @@ with input as (
 	left join orphans o on o.instance_id = i.instance_id
 	where i.instance_id <> all (array(select instance_id from (
 		select instance_id, gone_at from instances where instance_id = any($1) offset 0) recorded where gone_at is null))
-	and i.instance_id <> all (array(select instance_id from pruned_instances where instance_id = any($1)))
+	and i.instance_id <> all (array(select instance_id from pruned_instances where instance_id = any($1) and not gone))
 	and coalesce(r.state not in ('pending', 'creating'), true)
 ), seen as (
 	insert into orphans as o (instance_id, project_id, region, name, mark, request_id, status, why, evidence, state, rounds, last_round)

@@ -62,10 +62,10 @@ with gone as (
 ), ids as (
 	select request_id from gone union select request_id from refused
 ), kept as (
-	insert into pruned_instances (instance_id, request_id)
-	select i.instance_id, i.request_id from gone join instances i using (request_id) where i.gone_at is null
+	insert into pruned_instances (instance_id, request_id, gone)
+	select i.instance_id, i.request_id, false from gone join instances i using (request_id) where i.gone_at is null
 	union all
-	select i.instance_id, i.request_id from gone join instances i using (request_id) where i.gone_at is not null
+	select i.instance_id, i.request_id, true from gone join instances i using (request_id) where i.gone_at is not null
 	on conflict do nothing
 ), jobs_gone as (
 	delete from jobs j using gone where j.request_id = gone.request_id

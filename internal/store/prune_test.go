@@ -85,6 +85,7 @@ func TestWhatOutlivesPruning(t *testing.T) {
 	d.reject(provision.Rejection{RequestID: "old", Code: provision.CodeIDReused, ReceivedAt: time.Unix(9, 0), Reasons: provision.Violations{{Path: "name"}}, Sequence: 77})
 	d.reject(provision.Rejection{RequestID: "bad", Code: provision.CodeRules, ReceivedAt: time.Unix(9, 0), Reasons: provision.Violations{{Path: "name"}}, Sequence: 78})
 	d.exec(`insert into orphans (instance_id, project_id, name, request_id, status, why, state) values ('i-surplus', $1, 'n', 'old', 'normal', 'w', 'gone')`, project)
+	d.exec(`insert into instances (instance_id, request_id, project_id, name, adopted, status, gone_at) values ('i-gone', 'old', $1, 'n', false, 'deleted', now())`, project)
 	d.age("old", "bad")
 	d.newest()
 	mark := one[string](d, `select mark::text from requests where request_id = 'old'`)
@@ -115,25 +116,28 @@ func TestWhatOutlivesPruning(t *testing.T) {
 	d.reject(provision.Rejection{RequestID: "old", Code: provision.CodeIDReused, ReceivedAt: time.Unix(9, 0), Reasons: provision.Violations{{Path: "name"}}, Sequence: 81})
 	d.wantEvents("old", "refused:ready")
 
-	known, err := d.KnownInstances(t.Context(), []string{"i-old", "i-nobody"})
+	known, err := d.KnownInstances(t.Context(), []string{"i-old", "i-gone", "i-nobody"})
 	d.must(err)
-	if len(known) != 1 || !known["i-old"] {
+	if len(known) != 2 || !known["i-old"] || !known["i-gone"] {
 		t.Errorf("known instances: %v", known)
 	}
 	listed := []provision.Instance{{ID: "i-old", Name: "name-old", Tags: map[string]string{provision.TagRequest: mark}},
-		{ID: "i-second", Name: "name-old", Tags: map[string]string{provision.TagRequest: mark}}}
+		{ID: "i-second", Name: "name-old", Tags: map[string]string{provision.TagRequest: mark}},
+		{ID: "i-gone", Name: "name-old", Tags: map[string]string{provision.TagRequest: mark}}}
 	facts, err := d.MarkFacts(t.Context(), listed, time.Now())
 	d.must(err)
 	if f := facts["i-old"]; !f.Recorded {
 		t.Errorf("an instance that was handed out is taken for an orphan: %+v", f)
 	}
-	if f := facts["i-second"]; f.Recorded || f.RequestID != "old" || f.State != "" {
-		t.Errorf("a surplus of a pruned request: %+v", f)
+	for _, id := range []string{"i-second", "i-gone"} {
+		if f := facts[id]; f.Recorded || f.RequestID != "old" || f.State != "" {
+			t.Errorf("%s of a pruned request: %+v", id, f)
+		}
 	}
 	claim := provision.AuditClaim{ProjectID: project, Region: region, Round: 1}
-	fresh, err := d.RecordSightings(t.Context(), claim, []provision.Sighting{{Instance: listed[0], Mark: mark}, {Instance: listed[1], Mark: mark, Unknown: true}})
+	fresh, err := d.RecordSightings(t.Context(), claim, []provision.Sighting{{Instance: listed[0], Mark: mark}, {Instance: listed[1], Mark: mark, Unknown: true}, {Instance: listed[2], Mark: mark, Unknown: true}})
 	d.must(err)
-	if !slices.Equal(fresh, []string{"i-second"}) {
+	if slices.Sort(fresh); !slices.Equal(fresh, []string{"i-gone", "i-second"}) {
 		t.Errorf("sightings of %v were recorded", fresh)
 	}
 	if sum := d.prune(); sum.Requests != 0 {
