@@ -155,11 +155,12 @@ with changed as (
 )` + tellOrphans
 
 // What is listed and was not seen as an orphan in this round is somebody's by now,
-// or has lost its tags.
+// or has lost its tags. What no audit has seen is somebody's once it is recorded.
 const orphansExplainedSQL = `
 with changed as (
 	update orphans o set state = 'explained'
-	where ` + orphansHere + ` and state not in ('gone', 'explained', 'deleting') and rounds > 0 and last_round <> $3 and last_seen_at < $4
+	where ` + orphansHere + ` and state not in ('gone', 'explained', 'deleting') and (rounds > 0 and last_round <> $3 and last_seen_at < $4
+		or rounds = 0 and (select i.instance_id from instances i where i.instance_id = o.instance_id and i.gone_at is null) is not null)
 	returning instance_id, request_id, 'it is somebody''s by now, or has lost its tags' as detail
 )` + tellOrphans
 

@@ -57,7 +57,7 @@ func (s *Store) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]pro
 // because the answer to its commit was lost, changes nothing. The requests are held
 // first, in the order in which claims hold them: requests, then attempts. What a late
 // answer names lives, whatever a look has found or is about to: it is looked for at
-// once, before anybody calls. Where tags are not proved a request looks again before
+// once, before anybody calls; where nobody will any more, it is an orphan. Where tags are not proved a request looks again before
 // its next call, for who has its name by then. What was wished cancelled since the
 // claim ends here if no call can have run; else a look or the poller goes on. A new
 // instance of a project whose tags are not proved yet is looked at soon, to prove them.
@@ -107,6 +107,17 @@ with input as (
 	from reported i
 	where r.request_id = i.request_id and i.outcome = 'created' and i.holder <> i.fence
 		and i.number > i.settled_attempts and i.was in ('pending', 'creating')
+), surplus as (
+	insert into orphans (instance_id, project_id, name, mark, request_id, status, why)
+	select i.instance_id, r.project_id, r.name, case when i.number > i.settled_attempts then r.mark::text end, i.request_id, coalesce(i.instance_status, 'unknown'),
+		'a late answer to a call named it; its request was ' || i.was || ' by then'
+	from reported i
+	cross join lateral (select project_id, name, mark from requests r where r.request_id = i.request_id offset 0) r
+	where i.outcome = 'created' and (i.holder <> i.fence or i.was <> 'creating')
+		and (i.was not in ('pending', 'creating') or i.number <= i.settled_attempts)
+		and (select n.instance_id from instances n where n.instance_id = i.instance_id) is null
+	on conflict (instance_id) do nothing
+	returning request_id, instance_id, why
 ), built as (
 	insert into instances (instance_id, request_id, project_id, name, order_id, adopted, status, next_look_at)
 	select c.instance_id, c.request_id, c.project_id, c.name, c.order_id, false, coalesce(c.instance_status, 'creating'),
@@ -119,7 +130,10 @@ with input as (
 insert into events (request_id, kind, state, instance_id, job_id, error_code, error_message, error_class, cloud_request_id, detail)
 select request_id, case when state = 'pending' then 'waiting' when state = 'creating' then 'unknown' else state end, state,
 	instance_id, job_id, error_code, error_message, error_class, cloud_request_id, waiting_for
-from changed`
+from changed
+union all
+select s.request_id, 'orphan', i.was, s.instance_id, null, null, null, null, i.cloud_request_id, s.why
+from surplus s join reported i on i.request_id = s.request_id and i.instance_id = s.instance_id`
 
 // RecordCreates implements provision.CreateStore. A statement changes a row but once, so
 // a late answer goes before what its request's next call brought.

@@ -140,3 +140,38 @@ func TestEventsOfALookFromPending(t *testing.T) {
 		Next: provision.Next{State: provision.Building}}}))
 	d.wantEvents("a", "accepted:pending creating:creating waiting:pending looking:creating adopted:building")
 }
+
+// Where nobody will look any more, what a late answer named is an orphan, be its tags
+// shown or not. It is somebody's once its request is retried and finds it.
+func TestWhatALateAnswerNamedIsAnOrphanOnceItsRequestHasEnded(t *testing.T) {
+	d := open(t)
+	d.accept("a")
+	late := d.claim(0)[0]
+	ended := looked(d.looks(0)[0], provision.Next{State: provision.Failed})
+	ended.Failure = &provision.Failure{Message: "why"}
+	d.must(d.RecordLooks(t.Context(), []provision.LookResult{ended}))
+	d.must(d.RecordCreates(t.Context(), []provision.CreateResult{created(late)}))
+	d.wantOrphan("i-a", "quarantine")
+	if !one[bool](d, `select o.mark = r.mark::text and o.project_id = r.project_id and o.name = r.name and o.why like '%was failed by then'
+		from orphans o join requests r using (request_id)`) {
+		t.Error("its row does not tell whose it is")
+	}
+	c := d.audit()
+	_, err := d.FinishAudit(t.Context(), c, []string{"i-a"}, deleting, nil)
+	d.must(err)
+	d.wantOrphan("i-a", "reported")
+
+	if ok, err := d.Retry(t.Context(), "a", []byte("sealed"), "me"); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	l := d.looks(time.Minute)[0]
+	if len(l.Named) != 1 {
+		t.Fatalf("looked for: %+v", l)
+	}
+	d.must(d.RecordLooks(t.Context(), []provision.LookResult{{RequestID: "a", Fence: l.Fence, Kind: "adopted", Adopt: &provision.Instance{ID: "i-a", Status: "normal"},
+		Next: provision.Next{State: provision.Building}}}))
+	c = d.audit()
+	_, err = d.FinishAudit(t.Context(), c, []string{"i-a"}, deleting, nil)
+	d.must(err)
+	d.wantOrphan("i-a", "explained")
+}

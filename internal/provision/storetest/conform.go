@@ -39,6 +39,7 @@ func Conform(t *testing.T, run func(t *testing.T, check func(t *testing.T, s Sto
 		"a region is served by itself":     regionIsServed,
 		"projects take turns":              turns,
 		"a late outcome":                   lateOutcome,
+		"a late outcome of a surplus":      lateSurplus,
 		"an outcome is recorded once":      recordedOnce,
 		"waiting":                          waitingTime,
 		"what did not leave":               notSent,

@@ -167,6 +167,35 @@ func lateOutcome(b *bench) {
 	b.events("a", "accepted:pending creating:creating looked:creating")
 }
 
+// What a worker reports once its request has another instance, or has ended, is told as
+// an orphan; not so what the request has, though somebody else found it.
+func lateSurplus(b *bench) {
+	b.accept("other", "same", "failed")
+	late := map[string]provision.CreateResult{}
+	for _, c := range b.creates() {
+		late[c.RequestID] = made(c)
+	}
+	b.sleep(lease)
+	for _, l := range b.looks() {
+		r := seen(l, provision.Next{State: provision.Building})
+		switch r.Kind = "adopted"; l.RequestID {
+		case "other":
+			r.Adopt = &provision.Instance{ID: "i", Name: l.Name}
+		case "same":
+			r.Adopt = &provision.Instance{ID: "i-same", Name: l.Name}
+		case "failed":
+			r.Next.State, r.Failure = provision.Failed, &provision.Failure{Message: "why"}
+		}
+		b.recordLook(r)
+	}
+	for range 2 {
+		b.record(late["other"], late["same"], late["failed"])
+	}
+	b.events("other", "accepted:pending creating:creating adopted:building orphan:building")
+	b.events("same", "accepted:pending creating:creating adopted:building")
+	b.events("failed", "accepted:pending creating:creating failed:failed orphan:failed")
+}
+
 func recordedOnce(b *bench) {
 	b.accept("a")
 	c := b.create()

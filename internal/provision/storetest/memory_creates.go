@@ -133,14 +133,30 @@ func (m *Memory) recordCreate(c provision.CreateResult) {
 }
 
 // late has what an answer named looked for, though its worker had lost the request
-// by then.
+// by then. Where nobody looks any more, it is an orphan.
 func (m *Memory) late(r *request, a *attempt) {
-	if a.outcome != provision.OutcomeCreated || a.number <= r.settledAttempts || r.state != provision.Pending && r.state != provision.Creating {
+	if a.outcome != provision.OutcomeCreated {
+		return
+	}
+	if a.number <= r.settledAttempts || r.state != provision.Pending && r.state != provision.Creating {
+		m.surplus(r, a)
 		return
 	}
 	r.fence++
 	r.claimedBy, r.due, r.lookFirst = "", m.now(), r.state == provision.Pending
 	r.waitingFor = "a look at instance " + a.instanceID + ", which a late answer named"
+}
+
+func (m *Memory) surplus(r *request, a *attempt) {
+	if _, known := m.orphans[a.instanceID]; known || m.instances[a.instanceID] != nil {
+		return
+	}
+	o := provision.Instance{ID: a.instanceID, Name: r.Name}
+	if a.number > r.settledAttempts {
+		o.Tags = map[string]string{provision.TagRequest: r.mark}
+	}
+	m.orphans[o.ID] = o
+	m.tell(r.ID, provision.KindOrphan, r.state, func(e *provision.Event) { e.InstanceID = o.ID })
 }
 
 // enter makes it the request's state and erases what that state may not keep.
