@@ -14,21 +14,29 @@ import (
 // lost something.
 var ErrElsewhere = errors.New("the database is not where it was: it is being checked whether it lost something")
 
+// ErrReplica means that the database can only be read. A failover may pass through
+// that; it says nothing about whether something was lost, as a replica may lag.
+var ErrReplica = errors.New("this database is a read-only replica: unless a failover is under way, let DATABASE_URL lead to the primary, " +
+	"or name all hosts and target_session_attrs=read-write")
+
 // place tells databases apart that hold the same: by server, by oid within it, and
-// by timeline, which moves whenever a replica takes over.
-type place struct{ home, timeline string }
+// by timeline, which moves whenever a replica takes over and which a replica has none of.
+type place struct {
+	home, timeline string
+	replica        bool
+}
 
 // Neither needs rights. A server that does not tell its timeline has none.
 const (
 	homeSQL     = `select (select system_identifier from pg_control_system())::text || '/' || oid::text from pg_database where datname = current_database()`
-	timelineSQL = `select case when pg_is_in_recovery() then '' else substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end`
+	timelineSQL = `select pg_is_in_recovery(), case when pg_is_in_recovery() then '' else substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end`
 )
 
 func whereIs(ctx context.Context, conn *pgx.Conn) (p place, err error) {
 	if err = conn.QueryRow(ctx, homeSQL).Scan(&p.home); err != nil {
 		return place{}, err
 	}
-	err = conn.QueryRow(ctx, timelineSQL).Scan(&p.timeline)
+	err = conn.QueryRow(ctx, timelineSQL).Scan(&p.replica, &p.timeline)
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == "0A000" || pg.Code == "42501" || pg.Code == "42883") {
 		err = nil
 	}
@@ -60,6 +68,9 @@ func (g *gate) afterConnect(ctx context.Context, conn *pgx.Conn) error {
 	select {
 	case g.moved <- struct{}{}:
 	default:
+	}
+	if here.replica {
+		return ErrReplica
 	}
 	return ErrElsewhere
 }

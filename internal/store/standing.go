@@ -11,7 +11,8 @@ import (
 
 // Identity reads who the database is and where, on a connection of its own, as a
 // new one shows where the database is by now; and whether it knows the event, which
-// is the last of the stream, if there is one.
+// is the last of the stream, if there is one. What a replica says is no answer:
+// ErrReplica.
 func (s *Store) Identity(ctx context.Context, last provision.Event) (id provision.Identity, err error) {
 	ctx, cancel := s.pool.deadline(ctx)
 	defer cancel()
@@ -21,7 +22,11 @@ func (s *Store) Identity(ctx context.Context, last provision.Event) (id provisio
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	here, err := whereIs(ctx, conn)
-	if err == nil {
+	switch {
+	case err != nil:
+	case here.replica:
+		err = ErrReplica
+	default:
 		id, err = identityOf(ctx, conn, last)
 	}
 	id.Here, id.TimelineHere = here.home, here.timeline
@@ -55,7 +60,7 @@ func identityOf(ctx context.Context, q querier, last provision.Event) (id provis
 // the pool reach it there and nowhere else. It is called with an identity that was
 // judged.
 func (s *Store) Settle(ctx context.Context, judged provision.Identity) error {
-	if s.gate.admit(place{judged.Here, judged.TimelineHere}) {
+	if s.gate.admit(place{home: judged.Here, timeline: judged.TimelineHere}) {
 		s.pool.pool.Reset()
 	}
 	if judged.Home == judged.Here && judged.Timeline == judged.TimelineHere {

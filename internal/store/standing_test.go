@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -39,6 +40,31 @@ func TestWhereADatabaseLives(t *testing.T) {
 	if id.Home != again.Home || id.Here == again.Here {
 		t.Errorf("a copy: %+v, the original: %+v", id, d.identity())
 	}
+}
+
+// A replica may lag, so what it knows says nothing about what the database lost: neither
+// is it judged, nor may the pool reach it.
+func TestAReplicaIsNotJudged(t *testing.T) {
+	d := open(t)
+	id := d.identity()
+	d.exec(`create schema lagging;
+		create function lagging.pg_is_in_recovery() returns boolean language sql as 'select true'`)
+	d.exec(`grant usage on schema lagging to ddsworker_worker`)
+	d.exec(fmt.Sprintf(`alter database %s set search_path = lagging, pg_catalog, public`, one[string](d, `select current_database()`)))
+	if _, err := d.Identity(t.Context(), provision.Event{ID: 77}); !errors.Is(err, store.ErrReplica) {
+		t.Errorf("it says %v", err)
+	}
+	if err := d.Settle(t.Context(), id); !errors.Is(err, store.ErrReplica) {
+		t.Errorf("the pool says %v", err)
+	}
+	select {
+	case <-d.Moved():
+	default:
+		t.Error("nobody is told")
+	}
+	d.exec(fmt.Sprintf(`alter database %s reset search_path`, one[string](d, `select current_database()`)))
+	d.must(d.Settle(t.Context(), d.identity()))
+	d.must(d.Ping(t.Context()))
 }
 
 // A database knows the stream's last event by more than its id, which another event may
