@@ -139,7 +139,7 @@ func (a *App) act(ctx context.Context, p parts, ready *atomic.Bool) error {
 	ready.Store(true)
 	a.Log.Info("working", "worker", a.Config.Process.WorkerName, "version", a.Version, "installation", id.Installation, "epoch", id.Epoch,
 		"region", a.Config.Cloud.Region, "projects", a.Config.served().Projects)
-	acting, end := p.standing.watch(ctx, p.conn, id)
+	acting, end := p.standing.watch(ctx, id, func(ctx context.Context) (provision.Identity, error) { return judge(ctx, p.store, p.conn) })
 	defer end()
 	worker.Run(acting)
 	return nil

@@ -38,7 +38,7 @@ type NATSConfig struct {
 // DatabaseConfig says how to reach Postgres.
 type DatabaseConfig struct {
 	URL       provision.Secret `name:"database-url" env:"DATABASE_URL" required-by-us:"" placeholder:"URL" help:"Connection string, postgres://user:password@host:5432/database?sslmode=verify-full. Required."`
-	MaxConns  Value[int]       `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"Connections of this process, at least 2; one more listens."`
+	MaxConns  Value[int]       `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"Connections of this process, at least 2. Two more are beside them: one listens, and one looks every 5s where the database is."`
 	Retention Value[Age]       `name:"retention" env:"RETENTION" placeholder:"AGE" help:"Prune requests that ended so long ago, like 90d: their ids, marks and instance ids are kept. Empty: keep everything. Wants the role ddsworker_pruner too."`
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -63,9 +64,10 @@ func (s *standing) await(ctx context.Context, conn *queue.Conn) (id provision.Id
 // watch returns a context that ends with ctx, and as soon as the database must not
 // act any more or is another one than id. What cannot be read meanwhile changes
 // nothing: the pool lets itself not be led elsewhere. The function returned ends it.
-func (s *standing) watch(ctx context.Context, conn *queue.Conn, id provision.Identity) (context.Context, func()) {
+func (s *standing) watch(ctx context.Context, id provision.Identity, judge func(context.Context) (provision.Identity, error)) (context.Context, func()) {
 	acting, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
+	var failing unjudged
 	go func() {
 		defer close(done)
 		defer stop()
@@ -77,18 +79,47 @@ func (s *standing) watch(ctx context.Context, conn *queue.Conn, id provision.Ide
 			case <-time.After(standingInterval):
 			}
 			s.health.Report(partSpeed, s.db.Slow())
-			now, err := judge(acting, s.db, conn)
-			if _, lost := errors.AsType[*provision.StandingError](err); lost || err == nil && !now.Same(id) {
+			now, err := judge(acting)
+			switch _, lost := errors.AsType[*provision.StandingError](err); {
+			case lost || err == nil && !now.Same(id):
 				s.barred.Store(true)
 				s.health.Report(partStanding, err)
 				return
-			}
-			if err == nil {
+			case err == nil:
+				failing = unjudged{}
 				s.health.Report(partStanding, s.db.Settle(acting, now))
+			default:
+				if err = failing.again(err); err != nil {
+					s.health.Report(partStanding, err)
+				}
 			}
 		}
 	}()
 	return acting, func() { stop(); <-done }
+}
+
+// unjudged counts judgements in a row that could not be made.
+type unjudged struct {
+	n     int
+	since time.Time
+}
+
+// doubtful is how many of them are told: whatever keeps both sides from being read
+// for a moment is told by other parts.
+const doubtful = 6
+
+// again returns what is to be told after one more, if anything is.
+func (u *unjudged) again(err error) error {
+	if u.n++; u.n == 1 {
+		u.since = time.Now()
+	}
+	switch {
+	case errors.Is(err, store.ErrReplica): // which is an answer
+		return err
+	case u.n < doubtful:
+		return nil
+	}
+	return fmt.Errorf("nobody has been able to judge whether the database may act since %s: %w", u.since.UTC().Format(time.RFC3339), err)
 }
 
 // errBarred is why nothing is called or published.
