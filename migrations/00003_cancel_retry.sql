@@ -88,6 +88,7 @@ where not exists (select 1 from requests r where r.request_id = x.request_id)
   and x.id = (select max(y.id) from rejections y where y.request_id = x.request_id);
 
 -- +goose Down
+-- Every column is named, for * would hold those that earlier versions drop.
 create or replace view provisioning_history as
 select r.request_id, r.name, r.project_id, r.mode, r.state,
        i.instance_id, i.status as instance_status,
@@ -100,9 +101,9 @@ select r.request_id, r.name, r.project_id, r.mode, r.state,
             else r.error_message end as error_message,
        r.requested_by, r.received_at, i.created_at, r.finished_at
 from requests r
-left join lateral (select * from instances where instances.request_id = r.request_id
+left join lateral (select instance_id, status, created_at from instances where instances.request_id = r.request_id
                    order by gone_at desc nulls first limit 1) i on true
-left join lateral (select * from jobs where jobs.instance_id = i.instance_id
+left join lateral (select job_id, status, progress from jobs where jobs.instance_id = i.instance_id
                    order by created_at desc limit 1) j on true
 union all
 select x.request_id, x.name, x.project_id, x.mode, 'rejected',

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -11,10 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/pressly/goose/v3"
 
 	"ddsworker/internal/provision"
-	"ddsworker/migrations"
 )
 
 func TestOneRelayLeads(t *testing.T) {
@@ -194,12 +191,8 @@ func TestWhatWaitsIsMigrated(t *testing.T) {
 	d := open(t)
 	d.accept("a", "b")
 	d.claim(time.Minute)
-	files, err := sql.Open("pgx", d.url)
-	d.must(err)
-	defer files.Close()
-	p, err := goose.NewProvider(goose.DialectPostgres, files, migrations.Files)
-	d.must(err)
-	_, err = p.DownTo(t.Context(), 11)
+	p := d.migrator()
+	_, err := p.DownTo(t.Context(), 11)
 	d.must(err)
 	d.exec(`insert into events (request_id, kind, state) values ('a', 'written by the version before', 'creating')`)
 	if got := one[string](d, `select string_agg(event_id::text, ' ' order by event_id) from outbox`); got != "1 2 3 4 5" {
