@@ -27,7 +27,7 @@ func (a *App) Prune(ctx context.Context, olderThan Age, tell func(provision.Prun
 	for !sum.Done {
 		batch, err := db.Prune(ctx, time.Duration(olderThan), sum.After)
 		if err != nil {
-			return sum, fmt.Errorf("prune: %w; it takes the rights of the role ddsworker_pruner, which deploy/grants.sql gives", err)
+			return sum, lacking(fmt.Errorf("prune: %w", err), "the rights of the role ddsworker_pruner, which deploy/grants.sql gives")
 		}
 		if sum.Busy = batch.Busy; !batch.Busy {
 			sum.After, sum.Reached, sum.Done = batch.After, batch.Reached, batch.Done

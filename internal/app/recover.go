@@ -23,6 +23,16 @@ func (o *operator) close() error {
 	return o.conn.Close()
 }
 
+const ownersRights = "the rights of its owner, as `worker migrate` does"
+
+// lacking adds what it takes to an error that comes of a missing right.
+func lacking(err error, rights string) error {
+	if errors.Is(err, store.ErrRights) {
+		return fmt.Errorf("%w; it takes %s", err, rights)
+	}
+	return err
+}
+
 // operate migrates the database and connects to both sides.
 func (a *App) operate(ctx context.Context) (*operator, error) {
 	box, err := a.identity()
@@ -98,7 +108,7 @@ func (a *App) Recover(ctx context.Context) (r provision.Recovered, err error) {
 	}
 	r, err = o.db.Recover(ctx, id, a.Config.policy().Settle(), known.Known(), known.Last(), known.Told())
 	if err != nil {
-		return r, fmt.Errorf("recover the database: %w; it takes the rights of its owner, as `worker migrate` does", err)
+		return r, lacking(fmt.Errorf("recover the database: %w", err), ownersRights)
 	}
 	id.Installation, id.Epoch = r.Installation, r.Epoch
 	if err := errors.Join(queue.Adopt(ctx, o.conn.JetStream(), o.layout(id)), queue.Setup(ctx, o.conn.JetStream(), o.layout(id))); err != nil {
@@ -137,7 +147,7 @@ func (a *App) AdoptAsNew(ctx context.Context) (id provision.Identity, ended int,
 		return id, 0, err
 	}
 	if id, ended, err = o.db.AdoptAsNew(ctx, id); err != nil {
-		return id, 0, fmt.Errorf("adopt the database: %w; it takes the rights of its owner, as `worker migrate` does", err)
+		return id, 0, lacking(fmt.Errorf("adopt the database: %w", err), ownersRights)
 	}
 	return id, ended, queue.Setup(ctx, o.conn.JetStream(), o.layout(id))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,10 +30,19 @@ func Migrate(ctx context.Context, url string, files fs.FS) (applied int, err err
 		return 0, tooNew(have, want, err)
 	}
 	done, err := p.Up(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("migrate the database: %w", translate(err))
+	return len(done), failedMigration(err)
+}
+
+// failedMigration names the one that did not work. A table that is missing there is
+// none that migrating makes.
+func failedMigration(err error) error {
+	if partial, ok := errors.AsType[*goose.PartialError](err); ok {
+		return fmt.Errorf("migrate the database: %s: %w", path.Base(partial.Failed.Source.Path), inWords(partial.Err))
 	}
-	return len(done), nil
+	if err != nil {
+		return fmt.Errorf("migrate the database: %w", inWords(err))
+	}
+	return nil
 }
 
 // Check returns an error unless the database has exactly the version of files. It

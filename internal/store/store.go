@@ -132,11 +132,22 @@ func (s *Store) LiveRequests(ctx context.Context) (map[provision.State]int, erro
 	return counts, translate(err)
 }
 
-// translate turns the driver's errors into ours, by code. The message of an
-// error that a row caused may hold the row, so only its code and constraint pass.
-// Class 42 is no row's fault but the statement's or the schema's: requests wait
-// until that is repaired instead of being refused for it.
+// ErrRights means that the database's user has not the right to do this.
+var ErrRights = errors.New("the database does not allow it")
+
+// translate turns the driver's errors into ours, by code. Class 42 is no row's fault
+// but the statement's or the schema's: requests wait until that is repaired instead of
+// being refused for it.
 func translate(err error) error {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "42P01" {
+		return fmt.Errorf("the database has no tables of ours, run 'worker migrate' (SQLSTATE %s)", pg.Code)
+	}
+	return inWords(err)
+}
+
+// inWords says what the driver's error is. The message of one that a row caused may
+// hold the row, so only its code and constraint pass.
+func inWords(err error) error {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return err
@@ -144,8 +155,8 @@ func translate(err error) error {
 	switch {
 	case slices.Contains([]string{"21", "22", "23", "54"}, pg.Code[:min(2, len(pg.Code))]):
 		return fmt.Errorf("%w: SQLSTATE %s %s", provision.ErrUnstorable, pg.Code, strings.TrimSpace(pg.ConstraintName+" "+reason(pg.Code)))
-	case pg.Code == "42P01":
-		return fmt.Errorf("the database has no tables of ours, run 'worker migrate' (SQLSTATE %s)", pg.Code)
+	case pg.Code == "42501":
+		return fmt.Errorf("%w: %s (SQLSTATE %s)", ErrRights, pg.Message, pg.Code)
 	}
 	return fmt.Errorf("postgres: %s (SQLSTATE %s)", pg.Message, pg.Code)
 }
