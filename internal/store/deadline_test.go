@@ -69,6 +69,20 @@ func (f *freezer) copy(to, from net.Conn) {
 	}
 }
 
+// What the connection string says of a connection is its own.
+func TestHowLongAConnectionMayTake(t *testing.T) {
+	for query, want := range map[string]time.Duration{"": 2 * time.Second, "?connect_timeout=7": 7 * time.Second, "?connect_timeout=0": 2 * time.Second} {
+		s, err := store.Open(t.Context(), store.Config{URL: provision.NewSecret("postgres://u@192.0.2.1/d" + query)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if got := s.ConnectTimeout(); got != want {
+			t.Errorf("%s: %v, want %v", query, got, want)
+		}
+	}
+}
+
 func TestNoCallWaitsForEverOnASilentConnection(t *testing.T) {
 	u, err := url.Parse(env.Postgres(t))
 	if err != nil {

@@ -24,8 +24,12 @@ var givenUp = map[string]string{
 	"tcp_user_timeout":        strconv.Itoa(int(vanished.Milliseconds())),
 }
 
-// watched lets both sides of the connections of cfg notice that the other is gone.
+// watched lets both sides of the connections of cfg notice that the other is gone, or
+// does not come, where the connection string says nothing else.
 func watched(cfg *pgx.ConnConfig) {
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectTimeout
+	}
 	cfg.DialFunc = dialer().DialContext
 	for name, value := range givenUp {
 		setDefault(cfg.RuntimeParams, name, value)

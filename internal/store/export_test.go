@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -10,6 +11,9 @@ import (
 func OpenNoticing(ctx context.Context, c Config, notice pgconn.NoticeHandler) (*Store, error) {
 	return open(ctx, c, notice)
 }
+
+// ConnectTimeout is how long the Store's connections may take to be made.
+func (s *Store) ConnectTimeout() time.Duration { return s.pool.pool.Config().ConnConfig.ConnectTimeout }
 
 // Setting is what the server says of a setting of the Store's sessions.
 func (s *Store) Setting(ctx context.Context, name string) (value string, err error) {

@@ -96,7 +96,6 @@ func migrator(url string, files fs.FS, locked bool) (*goose.Provider, *sql.DB, e
 	if err != nil {
 		return nil, nil, errURL
 	}
-	cfg.ConnectTimeout = connectTimeout
 	watched(cfg)
 	db := stdlib.OpenDB(*cfg)
 	db.SetMaxOpenConns(2)

@@ -82,7 +82,6 @@ func open(ctx context.Context, c Config, notice pgconn.NoticeHandler) (*Store, e
 	cfg.ConnConfig.OnNotice = notice
 	cfg.PingTimeout = pingTimeout
 	cfg.MaxConnLifetimeJitter = 5 * time.Minute
-	cfg.ConnConfig.ConnectTimeout = connectTimeout
 	watched(cfg.ConnConfig)
 	setDefault(cfg.ConnConfig.RuntimeParams, "application_name", "ddsworker")
 	setDefault(cfg.ConnConfig.RuntimeParams, "statement_timeout", statementTimeout)
