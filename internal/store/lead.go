@@ -23,8 +23,11 @@ func (s *Store) lead(ctx context.Context, lock int64) (held *pgx.Conn, release f
 	return conn.Conn(), func() {
 		ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
 		defer cancel()
-		if _, err := conn.Exec(ctx, `select pg_advisory_unlock($1)`, lock); err != nil {
-			_ = conn.Conn().Close(ctx) // the lock goes with the connection
+		// Behind a pooler that shares sessions the lock may be another one's: it goes with
+		// the connection, if at all.
+		var unlocked bool
+		if err := conn.QueryRow(ctx, `select pg_advisory_unlock($1)`, lock).Scan(&unlocked); err != nil || !unlocked {
+			_ = conn.Conn().Close(ctx)
 		}
 		conn.Release()
 	}, nil

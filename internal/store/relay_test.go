@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"ddsworker/internal/provision"
+	"ddsworker/internal/store"
 )
 
 func TestOneRelayLeads(t *testing.T) {
@@ -29,6 +31,28 @@ func TestOneRelayLeads(t *testing.T) {
 		t.Fatal("the lead was not given back", err)
 	}
 	release()
+}
+
+// A lock that is not let go with a statement is with its connection.
+func TestALeadThatIsNotGivenBackGoesWithItsConnection(t *testing.T) {
+	d := open(t)
+	d.exec(`create schema sharing;
+		create function sharing.pg_advisory_unlock(bigint) returns boolean language sql as 'select false'`)
+	d.exec(`grant usage on schema sharing to ddsworker_worker`)
+	u, err := url.Parse(asWorker(t, d.url))
+	d.must(err)
+	q := u.Query()
+	q.Set("search_path", "sharing,pg_catalog,public")
+	u.RawQuery = q.Encode()
+	s, err := store.Open(t.Context(), store.Config{URL: provision.NewSecret(u.String())})
+	d.must(err)
+	t.Cleanup(s.Close)
+	release, ok, err := s.Lead(t.Context())
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	release()
+	d.until("the lock to go", nil, `select not exists (select from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database()))`)
 }
 
 // The session of a worker whose machine is gone holds the lead until the server knows,
