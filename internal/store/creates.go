@@ -56,11 +56,13 @@ func (s *Store) ClaimCreates(ctx context.Context, q provision.ClaimQuery) ([]pro
 // changes only under the fencing number of the claim. So a batch that is written again,
 // because the answer to its commit was lost, changes nothing. The requests are held
 // first, in the order in which claims hold them: requests, then attempts. What a late
-// answer names lives, whatever a look has found or is about to: it is looked for at
-// once, before anybody calls; where nobody will any more, it is an orphan. Where tags are not proved a request looks again before
-// its next call, for who has its name by then. What was wished cancelled since the
-// claim ends here if no call can have run; else a look or the poller goes on. A new
-// instance of a project whose tags are not proved yet is looked at soon, to prove them.
+// answer names lives, whatever a look has found or is about to: it is looked for at once,
+// before anybody calls; where nobody will any more, it is an orphan, unless its request
+// changed while it was waited for and may have it by now. Where tags are not proved a
+// request looks again before its next call, for who has its name by then. What was wished
+// cancelled since the claim ends here if no call can have run; else a look or the poller
+// goes on. A new instance of a project whose tags are not proved yet is looked at soon,
+// to prove them.
 const recordCreatesSQL = `
 with input as (
 	select * from unnest($1::text[], $2::bigint[], $3::int[], $4::text[], $5::float8[], $6::text[], $7::float8[], $8::bool[], $9::text[],
@@ -112,8 +114,8 @@ with input as (
 	select i.instance_id, r.project_id, r.name, case when i.number > i.settled_attempts then r.mark::text end, i.request_id, coalesce(i.instance_status, 'unknown'),
 		'a late answer to a call named it; its request was ' || i.was || ' by then'
 	from reported i
-	cross join lateral (select project_id, name, mark from requests r where r.request_id = i.request_id offset 0) r
-	where i.outcome = 'created' and (i.holder <> i.fence or i.was <> 'creating')
+	cross join lateral (select project_id, name, mark, state from requests r where r.request_id = i.request_id offset 0) r
+	where r.state = i.was and i.outcome = 'created' and (i.holder <> i.fence or i.was <> 'creating')
 		and (i.was not in ('pending', 'creating') or i.number <= i.settled_attempts)
 		and (select n.instance_id from instances n where n.instance_id = i.instance_id) is null
 	on conflict (instance_id) do nothing

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -174,4 +175,28 @@ func TestWhatALateAnswerNamedIsAnOrphanOnceItsRequestHasEnded(t *testing.T) {
 	_, err = d.FinishAudit(t.Context(), c, []string{"i-a"}, deleting, nil)
 	d.must(err)
 	d.wantOrphan("i-a", "explained")
+}
+
+// A look may find it while the late answer waits for the request.
+func TestALateAnswerBesideTheLookThatFindsIt(t *testing.T) {
+	d := open(t)
+	d.accept("a")
+	late := d.claim(0)[0]
+	d.looks(time.Minute)
+	tx, err := d.sql.Begin(t.Context())
+	d.must(err)
+	for _, sql := range []string{`update requests set state = 'building', sealed_password = null`,
+		`insert into instances (instance_id, request_id, project_id, name, adopted, status) values ('i-a', 'a', 'p', 'n', true, 'normal')`} {
+		_, err = tx.Exec(t.Context(), sql)
+		d.must(err)
+	}
+	done := make(chan error, 1)
+	ctx := context.WithoutCancel(t.Context())
+	go func() { done <- d.RecordCreates(ctx, []provision.CreateResult{created(late)}) }()
+	d.until("the answer waits for the request", done, `select count(*) = 1 from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))`)
+	d.must(tx.Commit(t.Context()))
+	d.must(<-done)
+	if n := one[int](d, `select count(*) from orphans`); n != 0 {
+		t.Error("what its request has is told as an orphan")
+	}
 }
