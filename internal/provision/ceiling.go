@@ -25,6 +25,7 @@ type Ceiling struct {
 // of the calls of a second only those beyond the limit are refused, once in that time.
 const (
 	cutBack     = 0.9  // of what was seen to work
+	deepestCut  = 0.1  // of the ceiling: where answers are late little seems to have passed
 	quickGrowth = 0.1  // a second, of the rate, up to near
 	blindGrowth = 0.2  // a second, of the rate, where no limit was found yet
 	near        = 0.8  // of Seen
@@ -89,7 +90,7 @@ func (c *Ceiling) Count(now time.Time, sent, refused int, retryAfter time.Durati
 	default:
 		passed := float64(max(0, c.Accepted)) / elapsed.Seconds()
 		if elapsed < tooMuchFor && rate > 2*passed { // by far: find the limit anew, from below
-			c.Seen, rate = 0, passed
+			c.Seen, rate = 0, max(passed, deepestCut*rate)
 			break
 		}
 		c.Seen = max(min(rate, 1.1*sentRate), minCeiling)

@@ -103,6 +103,11 @@ func TestWhatARefusalTeaches(t *testing.T) {
 	if rate := c.At(now.Add(time.Hour)); rate != 0 {
 		t.Errorf("an hour later it is still %.1f", rate)
 	}
+	c = Ceiling{Rate: 60, Cut: now, Refused: now} // nothing was accepted since: a busy machine counts its answers late
+	c.Count(now.Add(2*time.Second), 1, 1, 0)
+	if c.Rate < 6 || c.Rate > 12 {
+		t.Errorf("one refusal after a cut to 60 a second makes it %.1f", c.Rate)
+	}
 	c = Ceiling{}
 	for at := time.Duration(0); at < time.Hour; at += time.Second {
 		c.Count(now.Add(at), 1, 1, 0)
