@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os/exec"
 	"time"
 
@@ -19,6 +21,9 @@ import (
 // readyLimit bounds the start of a container whose image is there.
 const readyLimit = 2 * time.Minute
 
+// directLimit is how long a container on this machine may take to be reached.
+const directLimit = 300 * time.Millisecond
+
 func postgresContainer(ctx context.Context, image string) (string, func() error, error) {
 	c, err := postgres.Run(ctx, image,
 		postgres.WithDatabase("postgres"), postgres.WithUsername("postgres"), postgres.WithPassword(rand.Text()),
@@ -28,8 +33,8 @@ func postgresContainer(ctx context.Context, image string) (string, func() error,
 	if err != nil {
 		return "", nil, errors.Join(fmt.Errorf("start a container of %s: %w", image, err), testcontainers.TerminateContainer(c))
 	}
-	url, err := c.ConnectionString(ctx, "sslmode=disable")
-	return keep(c, url, err)
+	published, err := c.ConnectionString(ctx, "sslmode=disable")
+	return keep(c, direct(ctx, c, published, "5432"), err)
 }
 
 func natsContainer(ctx context.Context, image string) (string, func() error, error) {
@@ -41,8 +46,29 @@ func natsContainer(ctx context.Context, image string) (string, func() error, err
 	if err != nil {
 		return "", nil, errors.Join(fmt.Errorf("start a container of %s: %w", image, err), testcontainers.TerminateContainer(c))
 	}
-	url, err := c.PortEndpoint(ctx, "4222/tcp", "nats")
-	return keep(c, url, err)
+	published, err := c.PortEndpoint(ctx, "4222/tcp", "nats")
+	return keep(c, direct(ctx, c, published, "4222"), err)
+}
+
+// direct is the address of a container itself, where this machine reaches it (not from
+// within a container, nor from a Mac), and else what it was given: Docker's proxy of a
+// published port takes a tenth of a busy machine.
+func direct(ctx context.Context, c testcontainers.Container, published, port string) string {
+	address, err := url.Parse(published)
+	if err != nil {
+		return published
+	}
+	ip, err := c.ContainerIP(ctx)
+	if err != nil || ip == "" {
+		return published
+	}
+	address.Host = net.JoinHostPort(ip, port)
+	conn, err := net.DialTimeout("tcp", address.Host, directLimit)
+	if err != nil {
+		return published
+	}
+	_ = conn.Close()
+	return address.String()
 }
 
 // keep makes sure that the container goes with this process, whatever ends it
