@@ -121,7 +121,7 @@ func TestTheFleetFindsTheRateThatTheCloudAllows(t *testing.T) {
 	}
 	// On a busy machine it takes longer until it has settled.
 	var rate, refused float64
-	for range 4 {
+	for range 8 {
 		w := s.watch(seconds(t, 8, 20))
 		rate, refused = float64(w.calls())/w.took.Seconds(), float64(w.Throttled)/float64(w.calls())
 		t.Logf("%.1f calls a second, %.2f %% of %d refused", rate, 100*refused, w.calls())
