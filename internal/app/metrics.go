@@ -222,16 +222,17 @@ func (s measuredIntake) Accept(ctx context.Context, batch []provision.NewRequest
 
 func (s measuredIntake) Reject(ctx context.Context, batch []provision.Rejection) ([]bool, error) {
 	taken, err := s.IntakeStore.Reject(ctx, batch)
-	for n := range taken {
+	if err != nil {
+		return nil, err
+	}
+	for _, before := range taken {
 		name := "rejected"
-		if taken[n] {
+		if before {
 			name = "duplicate"
 		}
-		if err == nil {
-			s.m.messages.WithLabelValues(name).Inc()
-		}
+		s.m.messages.WithLabelValues(name).Inc()
 	}
-	return taken, err
+	return taken, nil
 }
 
 // measuredSealer counts what the intake seals.

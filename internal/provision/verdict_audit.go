@@ -62,8 +62,8 @@ func ParseOrphanPolicy(name string) (OrphanPolicy, error) {
 }
 
 // judgeListed tells whether an instance that carries our installation's name, or a mark
-// that was made here, is nobody's. One that was ever recorded is not, unless it was taken for gone; nor is one
-// that its request may yet find. Tags can be copied, by hand or with the instance: what
+// that was made here, is nobody's. One that was ever recorded is not, unless it was
+// taken for gone; nor is one that its request may yet find. Tags can be copied, by hand or with the instance: what
 // no call of ours can have made, or may stand for the one that its request had, is only
 // reported. held tells whether the list shows the instance that its request has.
 func judgeListed(i Instance, f MarkFacts, held bool, round int64) (s Sighting, orphan bool) {

@@ -87,7 +87,8 @@ func (c LookClaim) broken(i Instance) bool {
 }
 
 // candidates are the instances that this request made and nobody holds: for a retry
-// those that were taken for gone and are listed again, those with its mark or named by an answer to its call, and where tags cannot be relied on the
+// those that were taken for gone and are listed again, those with its mark or named by
+// an answer to its call, and where tags cannot be relied on the
 // only one that is new since the first call, belongs to nobody and fits the spec, if a
 // call of ours may have run at all.
 func (c LookClaim) candidates(look Look) []Instance {

@@ -294,13 +294,9 @@ func TestTheStreamIsNotAsItWasLeft(t *testing.T) {
 // Somebody took the right to batches from the stream: events go one by one.
 func TestEventsWithoutBatches(t *testing.T) {
 	js := ready(t)
-	stream, err := js.Stream(deadline(t), EventsStream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := stream.CachedInfo().Config
-	config.AllowAtomicPublish = false
-	if _, err := js.UpdateStream(deadline(t), config); err != nil {
+	changed := config(t, js, EventsStream)
+	changed.AllowAtomicPublish = false
+	if _, err := js.UpdateStream(deadline(t), changed); err != nil {
 		t.Fatal(err)
 	}
 	var events []provision.Event
@@ -323,13 +319,9 @@ func TestEventsBesideAnError(t *testing.T) {
 				if limit < 0 {
 					huge.Error.Message = strings.Repeat("x", int(js.Conn().MaxPayload()))
 				}
-				stream, err := js.Stream(deadline(t), EventsStream)
-				if err != nil {
-					t.Fatal(err)
-				}
-				config := stream.CachedInfo().Config
-				config.MaxMsgSize = limit
-				if _, err := js.UpdateStream(deadline(t), config); err != nil {
+				changed := config(t, js, EventsStream)
+				changed.MaxMsgSize = limit
+				if _, err := js.UpdateStream(deadline(t), changed); err != nil {
 					t.Fatal(err)
 				}
 				events := append([]provision.Event{event(1000, "a"), huge, event(2, "huge")}, sequenceOf(3, others)...)
